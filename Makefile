@@ -1,0 +1,86 @@
+# The commands of this repository. All that they need is Python 3.11+, make and a package registry.
+#
+#   make run      the demo, under roadworthy, with its page
+#   make test     every test this machine can run, with the reason for each that it cannot
+#   make check    lint, types, architecture, documentation
+#   make bench    ours against the peers, as ratios
+#   make soak     the tests that take long
+#   make lock     resolve the dependencies anew
+#   make clean    remove everything that was generated
+#
+# PYTHON=python3.12   the interpreter to build the environment with     VENV=.venv   where the environment is
+# ARGS="-k arena"     handed on to pytest, or to the benchmarks         COVERAGE=1   measure the tests, fail below 90 %
+
+VENV ?= .venv
+ARGS ?=
+COVERAGE ?=
+
+bin := $(VENV)/bin
+pip := $(bin)/python -m pip --quiet --disable-pip-version-check
+typed := src/roadworthy $(wildcard tools benchmarks examples tests/typing)
+
+ifeq ($(COVERAGE),)
+pytest := $(bin)/python -m pytest
+else
+pytest := $(bin)/python -m coverage run -m pytest
+endif
+
+.PHONY: help run test check bench soak lock clean env
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# -- environment: two stamps, so that it is made again only when a lock file or pyproject.toml has changed
+
+$(bin)/python:
+	@python=$$(PYTHON="$(PYTHON)" sh tools/pick-python.sh) && echo "Making $(VENV) with $$python" && "$$python" -m venv --clear $(VENV)
+
+$(VENV)/.stamp-run: requirements.lock requirements-build.lock pyproject.toml | $(bin)/python
+	@echo "Installing roadworthy into $(VENV)"
+	@$(pip) install --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(pip) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.stamp-dev: $(VENV)/.stamp-run requirements-dev.lock
+	@echo "Installing what the tests and checks need into $(VENV)"
+	@$(pip) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+env: $(VENV)/.stamp-dev
+
+# -- what it is for
+
+run: $(VENV)/.stamp-run
+	@$(bin)/roadworthy run --name movie -- $(bin)/python examples/movie/main.py
+
+test: env
+ifeq ($(COVERAGE),)
+	@$(pytest) $(ARGS)
+else
+	@$(bin)/python -m coverage erase
+	@$(pytest) $(ARGS)
+	@$(bin)/python -m coverage combine --quiet
+	@$(bin)/python -m coverage report --fail-under=90
+endif
+
+check: env
+	@$(bin)/ruff check .
+	@$(bin)/ruff format --check .
+	@$(bin)/mypy --strict $(typed)
+	@$(bin)/lint-imports --no-logo
+	@$(bin)/python tools/check_tree.py
+	@$(bin)/python -m pytest -q tests/docs
+
+bench: env
+	@$(bin)/python -m benchmarks $(ARGS)
+
+soak: env
+	@$(bin)/python -m pytest -m soak --timeout=0 $(ARGS)
+
+lock: $(bin)/python
+	@PYTHON=$(bin)/python tools/lock.sh $(ARGS)
+
+clean:
+	rm -rf $(VENV) .venv-* .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	find src tests examples tools benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

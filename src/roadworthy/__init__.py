@@ -1,0 +1,65 @@
+"""roadworthy makes any Python application fit for production and proves it.
+
+The public names are resolved lazily: importing this package loads nothing else, so that a program which
+never records anything pays for nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from roadworthy.app.api import (
+        check,
+        collector,
+        counter,
+        error,
+        event,
+        gauge,
+        heartbeat,
+        histogram,
+        loop,
+        operation,
+        progress,
+        start,
+        startup,
+        timed,
+        timer,
+        usage,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "__version__",
+    "check",
+    "collector",
+    "counter",
+    "error",
+    "event",
+    "gauge",
+    "heartbeat",
+    "histogram",
+    "loop",
+    "operation",
+    "progress",
+    "start",
+    "startup",
+    "timed",
+    "timer",
+    "usage",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name.startswith("_") or name not in __all__:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    value: object = getattr(importlib.import_module("roadworthy.app.api"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

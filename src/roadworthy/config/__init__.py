@@ -1,0 +1,1 @@
+"""Settings: plain resolved values, and where things live."""

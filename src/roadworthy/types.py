@@ -1,0 +1,451 @@
+"""The vocabulary: frozen values that every part speaks, and the protocols between parts. No I/O, no clock.
+
+Times ending in ``_ns`` are nanoseconds of the system-wide monotonic clock, fields named ``at`` or ``since`` are wall
+seconds since the epoch, durations are seconds. A figure that was not measured is ``None``, never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+SNAPSHOT_SCHEMA = 1
+"""Version of the JSON form of :class:`Snapshot`; it grows only when a reader of the old form would break."""
+
+Labels = tuple[tuple[str, str], ...]
+"""Sorted label pairs."""
+
+
+class Status(StrEnum):
+    """How something is doing (CONFLICTS C-54)."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    UNHEALTHY = "unhealthy"
+    UNKNOWN = "unknown"
+    RECOVERING = "recovering"
+
+
+class Severity(StrEnum):
+    """How bad a finding or alert is, mildest first (CONFLICTS C-53)."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+class Kind(StrEnum):
+    """What a series measures."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Merge(StrEnum):
+    """How gauges of several processes become one figure."""
+
+    SUM = "sum"
+    MAX = "max"
+    MIN = "min"
+    LAST = "last"
+    PER_PROCESS = "per_process"
+
+
+class EventKind(StrEnum):
+    """What an event in the flight recorder tells."""
+
+    LOG = "log"
+    ERROR = "error"
+    WARNING = "warning"
+    OPERATION = "operation"
+    STATE = "state"
+    GC = "gc"
+    LAG = "lag"
+    USAGE = "usage"
+    CHECK = "check"
+    OUTPUT = "output"
+
+
+class WorkerState(StrEnum):
+    """Where a worker is in its life, as the supervisor sees it."""
+
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+    BACKOFF = "backoff"
+    HELD = "held"
+    EXITED = "exited"
+    LOST = "lost"
+
+
+class Liveness(StrEnum):
+    """What progress says about a living worker."""
+
+    WORKING = "working"
+    IDLE_OR_BUSY = "idle_or_busy"
+    STOPPED = "stopped"
+    LOOP_BLOCKED = "loop_blocked"
+    SPINNING = "spinning"
+    GIL_HELD = "gil_held"
+    STALLED = "stalled"
+    NOT_PROGRESSING = "not_progressing"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts in log-linear buckets (arena/FORMAT.md): the index of a bucket to how many values fell in it.
+
+    ``scale`` is how many stored units make one unit of the series (1e9 for seconds stored as nanoseconds).
+    """
+
+    buckets: Mapping[int, int]
+    sum: float
+    max: float
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One metric with one set of labels, merged over processes."""
+
+    name: str
+    kind: Kind
+    labels: Labels = ()
+    unit: str = ""
+    help: str = ""
+    value: float | None = None
+    histogram: Histogram | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One record of the flight recorder."""
+
+    kind: EventKind
+    at: float
+    level: str
+    source: str
+    text: str
+    pid: int
+    slot: int | None = None
+    seq: int = 0
+    fields: Mapping[str, str] = field(default_factory=dict)
+    torn: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """An operation that has started and not ended."""
+
+    name: str
+    pid: int
+    slot: int | None
+    age: float
+    context: str = ""
+    parent: str = ""
+    thread: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A declared signal of life: heartbeat, loop, progress, event loop or the runtime's own thread."""
+
+    name: str
+    kind: str
+    pid: int
+    slot: int | None
+    count: int
+    age: float | None
+    every: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation's figures over the recent window and in total."""
+
+    name: str
+    count: int
+    failures: int
+    in_flight: int
+    rate: float | None
+    error_rate: float | None
+    p50: float | None
+    p75: float | None
+    p90: float | None
+    p95: float | None
+    p99: float | None
+    max: float | None
+    mean: float | None
+    memory_change: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorGroup:
+    """Errors with one fingerprint."""
+
+    fingerprint: str
+    type: str
+    message: str
+    operation: str
+    count: int
+    first: float
+    last: float
+    handled: bool
+    traceback: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What a health check last said; ``at`` is None until it has run once."""
+
+    name: str
+    kind: str
+    status: Status
+    detail: str
+    at: float | None
+    duration: float | None
+    every: float
+    timeout: float
+    failures_in_row: int = 0
+    outage: bool = False
+    source: str = "builtin"
+    slot: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Resource use of a set of processes; CPU in per cent of one core, I/O per second."""
+
+    cpu_percent: float | None = None
+    rss: int | None = None
+    memory_limit: int | None = None
+    memory_percent: float | None = None
+    threads: int | None = None
+    fds: int | None = None
+    fd_limit: int | None = None
+    processes: int | None = None
+    read_bytes: float | None = None
+    write_bytes: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """The host, or the container where its limits are smaller."""
+
+    cpu_percent: float | None = None
+    cpus: float | None = None
+    load1: float | None = None
+    memory_total: int | None = None
+    memory_used: int | None = None
+    memory_percent: float | None = None
+    disk_total: int | None = None
+    disk_used: int | None = None
+    disk_percent: float | None = None
+    disk_path: str = ""
+    disk_read: float | None = None
+    disk_write: float | None = None
+    net_received: float | None = None
+    net_sent: float | None = None
+    processes: int | None = None
+    limited_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """How a process ended: an exit code or a signal; neither where nobody could collect it."""
+
+    code: int | None = None
+    signal: int | None = None
+    core: bool = False
+    words: str = ""
+    oom: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One slot of the program and the process that fills it now."""
+
+    slot: int
+    generation: int
+    pid: int | None
+    state: WorkerState
+    since: float
+    started: float | None
+    liveness: Liveness
+    reason: str
+    resources: Resources
+    restarts: int
+    injected: bool | None
+    inject_reason: str = ""
+    last_exit: ExitStatus | None = None
+    next_start: float | None = None
+    python: str = ""
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that a verdict rests on, with its evidence."""
+
+    subject: str
+    status: Status
+    reason: str
+    severity: Severity = Severity.WARNING
+    since: float | None = None
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The one answer: how is the program, why, and since when."""
+
+    status: Status
+    reason: str
+    since: float
+    findings: tuple[Finding, ...] = ()
+    live: bool = True
+    ready: bool = False
+    started: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A kind of signal and when it was last really received; ``declared`` ones that never came are shown as such."""
+
+    kind: str
+    name: str
+    declared: bool
+    count: int
+    last: float | None
+    every: float | None = None
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentSummary:
+    """A line of the incident list; the bundle itself is a file in the state directory."""
+
+    id: str
+    at: float
+    kind: str
+    title: str
+    slot: int | None = None
+    pid: int | None = None
+    exit: ExitStatus | None = None
+    detected_after: float | None = None
+    recovered_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartupStep:
+    """One checkpoint of a start: seconds since the process began and since the step before."""
+
+    label: str
+    at: float
+    took: float
+
+
+@dataclass(frozen=True, slots=True)
+class Startup:
+    """One start of one process, by its checkpoints; ``total`` is None until it is ready."""
+
+    pid: int
+    slot: int | None
+    at: float
+    total: float | None
+    steps: tuple[StartupStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """What roadworthy itself uses."""
+
+    agent_cpu_percent: float | None = None
+    agent_rss: int | None = None
+    keeper_cpu_percent: float | None = None
+    keeper_rss: int | None = None
+    arena_bytes: int | None = None
+    state_bytes: int | None = None
+    series: int = 0
+    tick_seconds: float | None = None
+    events_missed: int = 0
+    series_overflowed: int = 0
+    internal_errors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything known about one application at one instant; made once a second, never changed."""
+
+    app: str
+    at: float
+    tick: int
+    mono_ns: int
+    started: float
+    verdict: Verdict
+    workers: tuple[Worker, ...] = ()
+    resources: Resources = Resources()
+    system: System = System()
+    series: tuple[Series, ...] = ()
+    operations: tuple[Operation, ...] = ()
+    in_flight: tuple[InFlight, ...] = ()
+    beats: tuple[Beat, ...] = ()
+    checks: tuple[CheckResult, ...] = ()
+    errors: tuple[ErrorGroup, ...] = ()
+    incidents: tuple[IncidentSummary, ...] = ()
+    signals: tuple[Signal, ...] = ()
+    startups: tuple[Startup, ...] = ()
+    events: tuple[Event, ...] = ()
+    gauges: Mapping[str, float | None] = field(default_factory=dict)
+    overhead: Overhead = Overhead()
+    command: tuple[str, ...] = ()
+    keeper_pid: int | None = None
+    agent_pid: int | None = None
+    schema: int = SNAPSHOT_SCHEMA
+
+
+class History(Protocol):
+    """Where figures over time are kept (SQLite in the state directory; PostgreSQL by URL)."""
+
+    def append(self, at: float, values: Mapping[str, float]) -> None:
+        """Keep one tick's figures: series name to value."""
+
+    def query(self, names: Sequence[str], start: float, end: float, points: int) -> Mapping[str, Sequence[tuple[float, float | None]]]:
+        """Return at most ``points`` (time, value) pairs per name; a gap is a None value."""
+
+    def add_incident(self, summary: IncidentSummary, bundle: Mapping[str, object]) -> None:
+        """Keep an incident with its last words."""
+
+    def incidents(self, limit: int = 50) -> Sequence[IncidentSummary]:
+        """Return the newest incidents first."""
+
+    def incident(self, incident_id: str) -> Mapping[str, object] | None:
+        """Return one incident's bundle, or None."""
+
+    def close(self) -> None:
+        """Flush and release."""
+
+
+class Exporter(Protocol):
+    """Something that is handed every snapshot, in the agent."""
+
+    def export(self, snapshot: Snapshot) -> None:
+        """Send one snapshot on; raises when it could not."""
+
+
+class SnapshotSource(Protocol):
+    """What views read from: the newest snapshot and a way to be told of the next."""
+
+    def latest(self) -> Snapshot | None:
+        """Return the newest snapshot, or None before the first tick."""
+
+    def subscribe(self, callback: Callable[[Snapshot], None]) -> Callable[[], None]:
+        """Call ``callback`` with every new snapshot; returns what ends the subscription."""
+
+    def recent_events(self, after: int, limit: int) -> Iterable[tuple[int, Event]]:
+        """Return kept events with a running id greater than ``after``, oldest first."""

@@ -1,0 +1,82 @@
+"""Tests that need a program which may not be here.
+
+A test names what it needs, by the marker or, when it also wants the path, by the fixture::
+
+    @pytest.mark.service("redis-server")
+    def test_shared_state(): ...
+
+    def test_history(service):
+        initdb = service("initdb")
+
+On a developer's machine such a test is skipped with the reason. With ``ROADWORTHY_CI=1`` a test that names a service
+and is skipped, for whatever reason, is a failure: there the services are installed, and a skip would be a hole that
+looks green.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+CI = os.environ.get("ROADWORTHY_CI") == "1"
+
+# No test here fails for being slow on a busy machine, and what fails in CI fails again at home.
+settings.register_profile("roadworthy", deadline=None, derandomize=CI, print_blob=True)
+settings.load_profile("roadworthy")
+
+# Where distributions keep servers that are not on an ordinary user's PATH, newest version first.
+_ELSEWHERE = ("/usr/lib/postgresql/*/bin", "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/lib/chromium")
+_ALSO_CALLED = {
+    "chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "chromium-driver": ("chromedriver",),
+    "postgresql": ("postgres",),
+    "redis-server": ("redis-server", "valkey-server"),
+}
+
+
+def find_program(name: str) -> Path | None:
+    """Return the executable that is called so, on PATH or where servers are kept, or None."""
+    folders = [str(folder) for pattern in _ELSEWHERE for folder in sorted(Path("/").glob(pattern[1:]), reverse=True)]
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *folders])
+    for spelling in _ALSO_CALLED.get(name, (name,)):
+        if found := shutil.which(spelling, path=path):
+            return Path(found)
+    return None
+
+
+def _need(name: str) -> Path:
+    found = find_program(name)
+    if found is None:
+        pytest.skip(f"needs {name}, which is not on this machine")
+    return found
+
+
+@pytest.fixture
+def service():
+    """Return a function from a program's name to its path; it skips the test when the program is missing."""
+    return _need
+
+
+@pytest.fixture(scope="session")
+def anyio_backend():
+    return "asyncio"
+
+
+def pytest_runtest_setup(item):
+    for marker in item.iter_markers("service"):
+        for name in marker.args:
+            _need(name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    needs_service = item.get_closest_marker("service") or "service" in getattr(item, "fixturenames", ())
+    if CI and report.skipped and needs_service and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped where ROADWORTHY_CI=1 allows no skip: {call.excinfo.value}"
+    return report
