@@ -72,8 +72,20 @@ check: env
 	@$(bin)/python tools/check_tree.py
 	@$(bin)/python -m pytest -q tests/docs
 
-bench: env
-	@$(bin)/python -m benchmarks $(ARGS)
+# The peers live in an environment of their own, so that no test and no check can come to need them.
+bench_bin := $(VENV)-bench/bin
+
+$(bench_bin)/python:
+	@python=$$(PYTHON="$(PYTHON)" sh tools/pick-python.sh) && echo "Making $(VENV)-bench with $$python" && "$$python" -m venv --clear $(VENV)-bench
+
+$(VENV)-bench/.stamp: requirements-bench.lock pyproject.toml | $(bench_bin)/python
+	@echo "Installing roadworthy and the peers it is measured against into $(VENV)-bench"
+	@$(bench_bin)/python -m pip --quiet --disable-pip-version-check install --require-hashes -r requirements-bench.lock
+	@$(bench_bin)/python -m pip --quiet --disable-pip-version-check install --no-deps --no-build-isolation -e .
+	@touch $@
+
+bench: $(VENV)-bench/.stamp
+	@$(bench_bin)/python -m benchmarks $(ARGS)
 
 soak: env
 	@$(bin)/python -m pytest -m soak --timeout=0 $(ARGS)
@@ -82,5 +94,5 @@ lock: $(bin)/python
 	@PYTHON=$(bin)/python tools/lock.sh $(ARGS)
 
 clean:
-	rm -rf $(VENV) .venv-* .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV)-bench .venv-* .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	find src tests examples tools benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

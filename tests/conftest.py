@@ -55,7 +55,7 @@ def _need(name: str) -> Path:
     return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def service():
     """Return a function from a program's name to its path; it skips the test when the program is missing."""
     return _need

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the three lock files from pyproject.toml: one resolution for every interpreter from 3.11 on and every platform, with
+# Writes the four lock files from pyproject.toml: one resolution for every interpreter from 3.11 on and every platform, with
 # hashes and without any registry's address. Needs `uv` on PATH, else it makes itself one in a temporary environment.
 # Usage: tools/lock.sh [--upgrade]
 set -euo pipefail
@@ -24,6 +24,8 @@ compile requirements.lock pyproject.toml --all-extras "$@"
 compile requirements-build.lock --group build --constraints requirements.lock "$@"
 compile requirements-dev.lock pyproject.toml --all-extras --group dev \
   --constraints requirements.lock --constraints requirements-build.lock "$@"
+compile requirements-bench.lock pyproject.toml --group bench \
+  --constraints requirements-dev.lock --constraints requirements-build.lock "$@"
 
 if grep -nE '[a-z+]+://' requirements*.lock; then
   echo "lock.sh: a lock file names a place it was resolved from (above); it must not" >&2

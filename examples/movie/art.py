@@ -98,7 +98,6 @@ PINE = _sprite("..d.. .dL.. .dlL. ddlL. dllLL ..b..")
 OAK = _sprite(".dll. dlLLl dllLl .dll. ..b..")
 REED = _sprite("L.l l.l")
 PEAK = _sprite("...W... ..sWW.. ..sSW.. .ssSSW. ssssSSS")
-MOUND = _sprite(".ee. e..e")
 ROCK = _sprite(".kkk. kSWWk ksSSk .kkk.")
 TRUNK = _sprite("k.... kTTTk kbbbk .kkkk")
 DEER = _sprite("...e .eeE ekek")
@@ -118,58 +117,12 @@ PLACES = {
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,:-'!?%+/() "
 # A letter is five rows of three dots; each octal digit is one row.
-_GLYPHS = [
-    "25755",
-    "65656",
-    "34443",
-    "65556",
-    "74647",
-    "74644",
-    "34553",
-    "55755",
-    "72227",
-    "11152",
-    "55655",
-    "44447",
-    "57755",
-    "65555",
-    "25552",
-    "65644",
-    "25563",
-    "65655",
-    "34216",
-    "72222",
-    "55557",
-    "55552",
-    "55775",
-    "55255",
-    "55222",
-    "71247",
-    "75557",
-    "26227",
-    "61247",
-    "61216",
-    "55711",
-    "74616",
-    "34652",
-    "71122",
-    "25252",
-    "25316",
-    "00002",
-    "00024",
-    "02020",
-    "00700",
-    "22000",
-    "22202",
-    "61202",
-    "51245",
-    "02720",
-    "11244",
-    "12221",
-    "42224",
-    "00000",
-]
+_GLYPHS = """
+    25755 65656 34443 65556 74647 74644 34553 55755 72227 11152 55655 44447 57755 65555 25552 65644 25563
+    65655 34216 72222 55557 55552 55775 55255 55222 71247 75557 26227 61247 61216 55711 74616 34652 71122
+    25252 25316 00002 00024 02020 00700 22000 22202 61202 51245 02720 11244 12221 42224 00000
+"""
 GLYPHS = {
     letter: tuple((row, 2 - bit) for row in range(5) for bit in range(3) if int(rows[row]) >> bit & 1)
-    for letter, rows in zip(_LETTERS, _GLYPHS, strict=True)
+    for letter, rows in zip(_LETTERS, _GLYPHS.split(), strict=True)
 }

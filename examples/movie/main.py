@@ -54,6 +54,7 @@ class Saved:
     scene: int
     turn: int
     tile: int
+    goal: int
 
 
 class Film:
@@ -74,7 +75,8 @@ class Film:
         self.running = True
         self.frame = self.failures = self._failed_in_a_row = 0
         self._clock, self._sleep = clock, sleep
-        self._into_turn = self._next_save = 0.0
+        self._frames_per_turn = max(1, round(settings.turn_seconds * settings.target_fps))
+        self._next_save = 0.0
         self._loop = rw.loop("main", target_fps=settings.target_fps)
         self._renderer = rw.heartbeat("renderer")
         self._deltas = rw.counter("world.deltas", unit="1", help="tiles that became passable or impassable")
@@ -95,7 +97,7 @@ class Film:
         rw.gauge("entities", merge="sum").set(len(self._deer) + 1)
         self.actor = Actor(saved.tile)
         self.mind = Mind(self.world, settings.seed)
-        self.scene = self._open(saved.scene)
+        self.scene = self._open(saved.scene, saved.goal)
         rw.startup.checkpoint("first scene opened")
 
     def run(self, frames: int | None = None, *, capped: bool = True) -> None:
@@ -109,7 +111,7 @@ class Film:
             self.faults.between_frames()
             try:
                 with self._loop.frame():
-                    self._advance(step)
+                    self._advance()
                 self._failed_in_a_row = 0
             except Exception as exc:  # noqa: BLE001 - whatever a frame raises, the film goes on
                 self._survive(exc)
@@ -129,22 +131,25 @@ class Film:
         """Write the last frame, the film so far and where to go on. Raises OSError."""
         self.body.save_frame()
         self.body.save_film()
-        state = Saved(*self._world_key(), scene=self.scene.number, turn=self.turn, tile=self.actor.tile)
+        self._save_state()
+
+    def _save_state(self) -> None:
+        here = {"scene": self.scene.number, "turn": self.turn, "tile": self.actor.tile, "goal": self.scene.goal.tile}
+        state = Saved(*self._world_key(), **here)
         part = self.directory / ".state.json.part"
         part.write_text(json.dumps(asdict(state)), encoding="utf-8")
         part.replace(self.directory / "state.json")
 
-    def _advance(self, step: float) -> None:
+    def _advance(self) -> None:
         """Play one frame: a turn when it is time for one, the picture, and now and then a file."""
         self.frame += 1
-        self._into_turn += step
         self.faults.within_frame(self.frame)
-        if self._into_turn >= self.settings.turn_seconds:
-            self._into_turn = 0.0
+        into_turn = self.frame % self._frames_per_turn
+        if not into_turn:
             with self._turn_time.time():
                 self._play_turn()
         moving = self._intent is Intent.WALK and not self.faults.refuses_steps
-        at = self.actor.position(self.world, self._into_turn / self.settings.turn_seconds if moving else 0.0)
+        at = self.actor.position(self.world, into_turn / self._frames_per_turn if moving else 0.0)
         self.body.draw(self.frame, self.scene, self.actor, self._deer, self.mind.words, at)
         self._renderer.beat()
         if self.frame % PICTURE_EVERY == 0:
@@ -176,9 +181,9 @@ class Film:
         self._loop.turn()
         rw.progress("turns", 1)
 
-    def _open(self, number: int) -> Scene:
+    def _open(self, number: int, goal: int | None = None) -> Scene:
         self._intent = Intent.WALK
-        scene = self.mind.open_scene(number, self.actor)
+        scene = self.mind.open_scene(number, self.actor, goal)
         self.body.open_scene(scene)
         return scene
 
@@ -187,9 +192,10 @@ class Film:
         rw.usage("scene", "completed" if reached else "given up", success=reached)
         self._scenes.labels(biome=self.world.biomes[self.scene.goal.tile].name.lower()).add(1)
         try:
-            self.save()
+            self.body.save_film()
         finally:
             self.scene = self._open(self.scene.number + 1)
+        self._save_state()
 
     def _survive(self, exc: Exception) -> None:
         """Report a failed frame; raise it again when there have been too many in a row."""
@@ -206,7 +212,7 @@ class Film:
 
     def _resume(self) -> Saved:
         """Return where the last run stopped, or the beginning when there is none in this world."""
-        beginning = Saved(*self._world_key(), scene=1, turn=0, tile=self.world.landmarks[0].tile)
+        beginning = Saved(*self._world_key(), scene=1, turn=0, tile=self.world.landmarks[0].tile, goal=-1)
         file = self.directory / "state.json"
         try:
             saved = Saved(**json.loads(file.read_text(encoding="utf-8")))

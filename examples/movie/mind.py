@@ -1,6 +1,6 @@
 """The wanderer's mind: picks a goal for each scene, an intent for each turn, and words for both.
 
-All chance comes from the seed and the scene's number, so a film that is resumed at scene 12 plays the same scene 12.
+All chance comes from the seed and the scene's number: the same world and start give the same scenes and words.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ class Mind:
         self.words = ""
         self._dice = Random(seed)  # noqa: S311 - a story, not a secret
 
-    def open_scene(self, number: int, actor: Actor) -> Scene:
-        """Choose a far and reachable landmark, plan the way and announce it.
+    def open_scene(self, number: int, actor: Actor, goal: int | None = None) -> Scene:
+        """Choose a far and reachable landmark, plan the way and announce it; `goal` is a tile to prefer.
 
         Raises RuntimeError when no landmark can be reached at all: a film without a goal is over.
         """
@@ -79,19 +79,20 @@ class Mind:
         places = [place for place in self.world.landmarks if place.tile != actor.tile]
         self._dice.shuffle(places)
         # Shuffled, then the farther half first: variety, yet no scene that is over in a blink.
-        places.sort(key=lambda place: distance(self.world, actor.tile, place.tile) < self.world.columns // 3)
-        for goal in places:
-            if actor.plan(self.world, goal.tile):
-                scene = Scene(number, goal, LIGHTS[(number - 1) % len(LIGHTS)])
+        near = self.world.columns // 3
+        places.sort(key=lambda place: (place.tile != goal, distance(self.world, actor.tile, place.tile) < near))
+        for place in places:
+            if actor.plan(self.world, place.tile):
+                scene = Scene(number, place, LIGHTS[(number - 1) % len(LIGHTS)])
                 log.info(
                     "scene %d starts: to %s",
                     number,
-                    goal.name,
-                    extra={"scene": number, "goal": goal.name, "steps": len(actor.path), "light": scene.light},
+                    place.name,
+                    extra={"scene": number, "goal": place.name, "steps": len(actor.path), "light": scene.light},
                 )
                 self._say(Intent.WALK, scene, actor)
                 return scene
-            log.warning("%s cannot be reached, trying another goal", goal.name, extra={"goal": goal.name})
+            log.warning("%s cannot be reached, trying another goal", place.name, extra={"goal": place.name})
         raise RuntimeError(f"no landmark can be reached from tile {actor.tile}")
 
     def decide(self, scene: Scene, actor: Actor) -> Intent:

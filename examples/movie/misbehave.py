@@ -96,12 +96,12 @@ class Faults:
             self._begin(due[1].kind, now)
         if Kind.LEAK in self.active:
             self._leak(now)
-        if Kind.SLOW in self.active:
-            self.sleep(SLOW_SECONDS)
 
     def within_frame(self, frame: int) -> None:
-        """Raise Injected at every tenth frame while `errors` goes on."""
-        if Kind.ERRORS in self.active and frame % ERROR_EVERY == 0:
+        """Dawdle while `slow` goes on; raise Injected at every tenth frame while `errors` does."""
+        if Kind.SLOW in self.active:
+            self.sleep(SLOW_SECONDS)
+        if Kind.ERRORS in self.active and frame % ERROR_EVERY == 1:
             raise Injected(f"frame {frame} was told to fail")
 
     @property

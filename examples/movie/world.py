@@ -94,7 +94,7 @@ class World:
             yield tile + self.columns
 
     def befall(self, dice: Random, spare: int) -> int:
-        """Let a rock or a trunk fall on a passable tile, neither `spare` nor a landmark; return how many tiles changed."""
+        """Let a rock or a trunk fall on a passable tile, not on `spare` or a landmark; return the tiles changed."""
         tile = dice.randrange(len(self.costs))
         if not self.costs[tile] or tile == spare or any(place.tile == tile for place in self.landmarks):
             return 0

@@ -132,7 +132,12 @@ def _least(*values: float | None) -> float | None:
 
 
 def limits(
-    read: Read, *, pid: str = "self", host_memory: int | None = None, host_cpus: float | None = None, affinity: int | None = None
+    read: Read,
+    *,
+    pid: str = "self",
+    host_memory: int | None = None,
+    host_cpus: float | None = None,
+    affinity: int | None = None,
 ) -> Limits:
     """Return what binds process ``pid``: the minimum over affinity, host and every cgroup above it.
 

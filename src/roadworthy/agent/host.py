@@ -184,5 +184,3 @@ def _whole_disks() -> frozenset[str]:
 def _read_text(path: str) -> str | None:
     data = read_file(path)
     return None if data is None else data.decode("utf-8", "replace")
-
-

@@ -51,8 +51,8 @@ class Sample:
 
     processes: tuple[ProcessSample, ...] = ()
     slots: Mapping[int, Resources] = field(default_factory=dict)
-    total: Resources = Resources()
-    system: System = System()
+    total: Resources = field(default_factory=Resources)
+    system: System = field(default_factory=System)
     agent: ProcessSample | None = None
     keeper: ProcessSample | None = None
     oom_kills: int | None = None
@@ -171,7 +171,11 @@ class Sampler:
         return stats
 
     def _adopt(
-        self, fresh: dict[int, tuple[ProcFiles, Stat]], stats: dict[int, Stat], roots: Mapping[int, int], keeper: int | None
+        self,
+        fresh: dict[int, tuple[ProcFiles, Stat]],
+        stats: dict[int, Stat],
+        roots: Mapping[int, int],
+        keeper: int | None,
     ) -> None:
         for pid, slot in roots.items():
             if pid in self._tracked:

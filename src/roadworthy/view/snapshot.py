@@ -13,9 +13,10 @@ import dataclasses
 import enum
 import functools
 import json
+import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from roadworthy.arena.layout import quantile
@@ -53,7 +54,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any of the vocabulary's dataclas
     """Return one value of the vocabulary, or a sequence of them, as plain JSON values."""
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
-    encode = _encoder(type(value))
+    encode = _encoder(typing.cast("Hashable", type(value)))
     return value if encode is None else encode(value)
 
 
@@ -77,7 +78,7 @@ def schema() -> dict[str, Any]:
     definitions: dict[str, Any] = {}
     root = _describe(Snapshot, definitions)
     body = definitions.pop("Snapshot")
-    body["properties"] = {"schema": {"const": SNAPSHOT_SCHEMA}, **body["properties"]}
+    body["properties"] = {**body["properties"], "schema": {"const": SNAPSHOT_SCHEMA}}
     body["required"] = ["schema", *(name for name in body["required"] if name not in COMPACT_LEAVES_OUT | {"schema"})]
     assert root == {"$ref": "#/$defs/Snapshot"}  # noqa: S101 - the shape this function itself just made
     return {
@@ -135,11 +136,8 @@ def _encoder(hint: Any) -> Encoder | None:  # noqa: ANN401, PLR0911 - a type hin
         }
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in {types.UnionType, typing.Union}:
-        inner = [_encoder(argument) for argument in arguments if argument is not type(None)]
-        encode = next((one for one in inner if one is not None), None)
-        if encode is None:
-            return None
-        return lambda value: None if value is None else encode(value)
+        inner = _encoder(next(argument for argument in arguments if argument is not type(None)))
+        return None if inner is None else lambda value: None if value is None else inner(value)
     if origin is tuple:
         element = _encoder(arguments[0])
         return list if element is None else lambda value: [element(item) for item in value]
@@ -165,7 +163,8 @@ def _decode(hint: Any, value: Any) -> Any:  # noqa: ANN401 - driven by type hint
         return tuple(sorted(value.items()))
     if hint is Histogram:
         buckets = {int(index): count for index, count in value["buckets"].items()}
-        return Histogram(buckets, value["sum"], value["max"], value["scale"])
+        total, largest = (math.nan if value[name] is None else value[name] for name in ("sum", "max"))
+        return Histogram(buckets, total, largest, value["scale"])
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         hints = typing.get_type_hints(hint)
         return hint(**{name: _decode(hints[name], value[name]) for name in hints if name in value})
@@ -223,3 +222,7 @@ def _describe_class(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
 def _nullable(description: dict[str, Any]) -> dict[str, Any]:
     """A float may turn out to be no number, which JSON cannot say: it is null then."""
     return {"type": ["number", "null"]} if description == {"type": "number"} else description
+
+
+if __name__ == "__main__":
+    print(json.dumps(schema(), indent=1))  # noqa: T201 - how docs/snapshot.schema.json is made

@@ -29,7 +29,7 @@ async function openIncident(i) {
   if (!answer.ok) { toast(`The incident could not be read: ${answer.status}`); return; }
   const b = await answer.json(), inside = [];
   inside.push(h("p", { class: "lead" }, b.exit?.words || exitWords(i.exit) || b.title || i.title));
-  inside.push(h("div", { class: "facts" }, fact("worker", known(i.slot) ? `${i.slot}` : none), fact("pid", known(i.pid) ? `${i.pid}` : none), fact("at", new Date(i.at * 1000).toLocaleString()), fact("detected after", span(i.detected_after)), fact("running again after", span(i.recovered_after))));
+  inside.push(h("div", { class: "facts" }, fact("worker", known(i.slot) ? `${i.slot}` : none), fact("pid", known(i.pid) ? `${i.pid}` : none), fact("at", new Date(i.at * 1000).toLocaleString("en-GB")), fact("detected after", span(i.detected_after)), fact("running again after", span(i.recovered_after))));
   const flights = b.in_flight ?? [];
   if (flights.length) inside.push(...block("It was doing", h("pre", {}, flights.map((f) => `${f.name}  for ${span(f.age)}${f.context ? `  ${f.context}` : ""}${f.parent ? `  (inside ${f.parent})` : ""}`).join("\n"))));
   const events = b.events ?? [];

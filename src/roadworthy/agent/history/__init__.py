@@ -1,0 +1,1 @@
+"""Figures over time: samples as compressed tiles, the newest minute in a mapped file, incidents beside them."""

@@ -1,0 +1,192 @@
+"""Which kinds of signals were really received, when last, and which declared ones never came.
+
+In three of five hand-written production layers nobody called the layer; the way out is to show what arrives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from roadworthy.types import Beat, CheckResult, Event, EventKind, Kind, Series, Signal
+from roadworthy.watch.operations import CLIENT, DATABASE, OPERATIONS, REQUESTS, attempt
+
+STALE_INTERVALS: Final = 3.0
+STALE_AT_LEAST: Final = 10.0
+MOST: Final = 500
+
+KINDS: Final = (
+    "operations", "requests", "client calls", "timers", "metrics", "logs", "errors", "usage", "checks", "collectors",
+    "heartbeats", "progress", "loop", "event loop", "runtime thread", "gc", "warnings", "output",
+)  # fmt: skip
+"""Every kind of signal there is; one that nothing declared and that never came is listed with count 0."""
+
+_BEATS: Final = {
+    "heartbeat": "heartbeats",
+    "loop": "loop",
+    "event_loop": "event loop",
+    "thread": "runtime thread",
+    "progress": "progress",
+    "collector": "collectors",
+    "check": "checks",
+}
+_EVENTS: Final = {
+    EventKind.LOG: "logs",
+    EventKind.ERROR: "errors",
+    EventKind.WARNING: "warnings",
+    EventKind.USAGE: "usage",
+    EventKind.GC: "gc",
+    EventKind.CHECK: "checks",
+    EventKind.OUTPUT: "output",
+}
+
+
+@dataclass(slots=True)
+class _Seen:
+    declared: bool = False
+    count: int = 0
+    last: float | None = None
+    every: float | None = None
+
+
+class SignalBook:
+    """Remembers by kind and name what was received; :meth:`signals` lists it. Bounded to 500 names."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], _Seen] = {}
+        self._counts: dict[tuple[str, str], float] = {}
+
+    def _entry(self, kind: str, name: str) -> _Seen:
+        key = (kind, name)
+        if key not in self._seen and len(self._seen) >= MOST:
+            key = (kind, "(others)")
+        return self._seen.setdefault(key, _Seen())
+
+    def events(self, events: Iterable[Event]) -> None:
+        """Take the events of a tick."""
+        for event in events:
+            kind = _EVENTS.get(event.kind)
+            if kind is not None:
+                name = event.source.split(".", 1)[0] if kind in {"logs", "warnings"} else event.source
+                entry = self._entry(kind, name)
+                entry.count += 1
+                entry.last = max(entry.last or 0.0, event.at)
+
+    def series(self, at: float, series: Iterable[Series]) -> None:
+        """Take the merged series of a tick; a count that moved since the one before is a signal received."""
+        totals: dict[tuple[str, str], float] = {}
+        for one in series:
+            where = _where(one)
+            if where is not None:
+                totals[where] = totals.get(where, 0.0) + _count(one)
+        for (kind, name), total in totals.items():
+            entry = self._entry(kind, name)
+            entry.declared = True
+            before = self._counts.get((kind, name))
+            if total > 0 and total != before and before is not None:
+                entry.last = at
+            self._counts[kind, name] = total
+            entry.count = int(total)
+
+    def gauges(self, touched: Mapping[str, float]) -> None:
+        """Take when each gauge was last set (name to wall seconds); setting it to the same value again counts."""
+        for name, at in touched.items():
+            entry = self._seen.get(("metrics", name))
+            if entry is not None:
+                entry.last = max(entry.last or 0.0, at)
+
+    def beats(self, at: float, beats: Iterable[Beat]) -> None:
+        """Take the declared beats of a tick; several processes with one name are one signal."""
+        totals: dict[tuple[str, str], tuple[int, float | None, float | None]] = {}
+        for beat in beats:
+            key = (_BEATS.get(beat.kind, beat.kind), beat.name)
+            count, last, every = totals.get(key, (0, None, beat.every))
+            came = at - beat.age if beat.age is not None else None
+            totals[key] = (
+                count + beat.count,
+                max(last or 0.0, came) if came is not None else last,
+                beat.every if beat.every is not None else every,
+            )
+        for (kind, name), (count, last, every) in totals.items():
+            entry = self._entry(kind, name)
+            entry.declared, entry.count, entry.every = True, count, every
+            entry.last = max(entry.last or 0.0, last) if last is not None else entry.last
+
+    def checks(self, checks: Iterable[CheckResult]) -> None:
+        """Take the results of all checks."""
+        for check in checks:
+            entry = self._entry("checks", check.name)
+            entry.declared, entry.every = True, check.every
+            if check.at is not None and check.at != entry.last:
+                entry.count += 1
+                entry.last = check.at
+
+    def declare(self, kind: str, names: Iterable[str]) -> None:
+        """Note what the program says it will send."""
+        for name in names:
+            self._entry(kind, name).declared = True
+
+    def output(self, at: float, grown: int) -> None:
+        """Note that the program wrote ``grown`` bytes to its standard output or error."""
+        entry = self._entry("output", "stdout and stderr")
+        if grown > 0:
+            entry.count += grown
+            entry.last = at
+
+    def signals(self, now: float) -> tuple[Signal, ...]:
+        """Return all signals in the order of their kinds; kinds of which nothing is known are listed as never received."""
+        by_kind: dict[str, list[Signal]] = {kind: [] for kind in KINDS}
+        for (kind, name), seen in self._seen.items():
+            allowed = max(STALE_AT_LEAST, STALE_INTERVALS * seen.every) if seen.every else None
+            stale = allowed is not None and seen.last is not None and now - seen.last > allowed
+            by_kind.setdefault(kind, []).append(
+                Signal(kind, name, seen.declared, seen.count, seen.last, seen.every, stale=stale)
+            )
+        found: list[Signal] = []
+        for kind, members in by_kind.items():
+            found.extend(sorted(members, key=lambda one: one.name) or [Signal(kind, "", declared=False, count=0, last=None)])
+        return tuple(found)
+
+
+def _where(one: Series) -> tuple[str, str] | None:
+    if one.name == REQUESTS:
+        return "requests", dict(one.labels).get("http.route") or "(no route)"
+    if one.name == OPERATIONS:
+        return "operations", dict(one.labels).get("operation", "?")
+    if one.name in {CLIENT, DATABASE}:
+        which = attempt(one.name, one.labels, one.unit)
+        return "client calls", which.name if which else one.name
+    if one.name == "usage":
+        return "usage", dict(one.labels).get("feature", "?")
+    if one.name == "errors":
+        return None
+    if one.name.startswith("cpython.gc."):
+        return "gc", one.name
+    if one.name.startswith(("process.", "asyncio.", "loop.", "log.")):
+        return None
+    return ("timers", one.name) if one.kind is Kind.HISTOGRAM and one.unit == "s" else ("metrics", one.name)
+
+
+def _count(one: Series) -> float:
+    if one.histogram is not None:
+        return float(sum(one.histogram.buckets.values()))
+    if one.kind is Kind.GAUGE:
+        return 0.0 if one.value is None else 1.0
+    return one.value or 0.0
+
+
+def by_kind(signals: Iterable[Signal]) -> Mapping[str, Signal]:
+    """Return one line per kind: the counts added, the newest time."""
+    found: dict[str, Signal] = {}
+    for one in signals:
+        known = found.get(one.kind)
+        last = one.last if known is None or known.last is None else max(known.last, one.last or 0.0)
+        found[one.kind] = Signal(
+            one.kind,
+            "",
+            declared=one.declared or (known is not None and known.declared),
+            count=one.count + (known.count if known else 0),
+            last=last,
+        )
+    return found

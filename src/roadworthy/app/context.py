@@ -1,0 +1,82 @@
+"""Names, label values and context as they are kept: text, short, on one line, without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from roadworthy.log.redact import REDACTED, one_line, redact, secret_key
+
+LONGEST = 64
+"""Characters of a label value; a context value may have twice as many."""
+
+MOST = 16
+"""Pairs of one context, and labels of one series."""
+
+US = "\x1f"
+_KEPT = 1024
+_values: dict[str, str] = {}
+_keys: dict[str, bool] = {}
+
+
+def label_value(value: object) -> str:
+    """Return a label's value as it is kept: at most 64 characters, redacted, on one line; its type's name when it has no text."""
+    if type(value) is str:
+        found = _values.get(value)
+        if found is not None:
+            return found
+        clean = one_line(redact(value[: LONGEST * 4]))[:LONGEST]
+        if len(value) <= LONGEST:
+            _remember(_values, value, clean)
+        return clean
+    if value is None or type(value) in {int, float, bool}:
+        return str(value)[:LONGEST]
+    return one_line(redact(_text(value)[: LONGEST * 4]))[:LONGEST]
+
+
+def labels(given: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    """Return labels as the arena takes them: sorted, bounded in number and length, secrets replaced."""
+    pairs = []
+    for key in sorted(given, key=str)[:MOST]:
+        name = key if type(key) is str and len(key) <= LONGEST else str(key)[:LONGEST]
+        pairs.append((one_line(name), REDACTED if _secret(name) else label_value(given[key])))
+    return tuple(pairs)
+
+
+def plain(context: Mapping[str, object]) -> dict[str, str]:
+    """Return a context as fields of an event: at most 16, each at most 128 characters, secrets replaced."""
+    fields = {}
+    for key, value in list(context.items())[:MOST]:
+        name = one_line(str(key)[:LONGEST])
+        fields[name] = REDACTED if _secret(name) else one_line(redact(_text(value)[: LONGEST * 4]))[: LONGEST * 2]
+    return fields
+
+
+def encode(context: Mapping[str, object]) -> bytes:
+    """Return a context as the in-flight table takes it: ``key=value`` joined by unit separators, UTF-8."""
+    if not context:
+        return b""
+    return US.join(f"{key}={value}" for key, value in plain(context).items()).encode("utf-8", "replace")
+
+
+def _secret(key: str) -> bool:
+    found = _keys.get(key)
+    if found is None:
+        found = secret_key(key)
+        _remember(_keys, key, found)
+    return found
+
+
+def _remember(memory: dict[str, Any], key: str, value: object) -> None:
+    if len(memory) >= _KEPT:
+        memory.clear()
+    memory[key] = value
+
+
+def _text(value: object) -> str:
+    if type(value) is str:
+        return value
+    try:
+        return str(value)
+    except Exception:
+        return f"<{type(value).__name__}>"  # its own __str__ failed, which is the program's affair

@@ -1,0 +1,208 @@
+"""Errors: counted by type and operation, told apart by a fingerprint, remembered with their traceback.
+
+The fingerprint is made of the exception's chain of types, the program's own frames (module and function, no line numbers, nothing
+of the standard library or of site-packages) and the message with everything variable taken out. It survives edits above
+the place and differs between two causes. What depends only on code is remembered, so that a thousand equal errors cost
+little.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import CodeType, TracebackType
+
+from roadworthy.app import context as contexts
+from roadworthy.app import guard, start
+from roadworthy.log.redact import redact
+
+COUNTER = "errors"
+ERROR_LEVEL = 40
+MOST_FRAMES = 32
+MOST_CHAIN = 8
+LONGEST_MESSAGE = 512
+LONGEST_TRACEBACK = 2400
+"""Characters of a traceback that are kept: its end, where the cause is."""
+
+_KEPT = 512
+_KEPT_RECENT = 32
+_frame_names: dict[CodeType, str] = {}
+_digests: dict[tuple[object, ...], str] = {}
+_messages: dict[str, str] = {}
+_recent: dict[int, tuple[type[BaseException], CodeType | None, int]] = {}
+
+_VARIABLE = re.compile(
+    r"""
+    [0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}
+  | '(?:[^'\\\n]|\\.)*' | "(?:[^"\\\n]|\\.)*"
+  | (?:[A-Za-z]:)?(?:[\\/][^\s:;,'"()<>\[\]]+){1,64}
+  | [A-Za-z][A-Za-z0-9+.\-]*://\S+
+  | \b0[xX][0-9a-fA-F]+\b
+  | \b(?=[0-9a-fA-F]*[0-9])[0-9a-fA-F]{8,}\b
+  | [-+]?\b[0-9]+(?:[.,:][0-9]+)*(?:[eE][-+]?[0-9]+)?
+    """,
+    re.VERBOSE,
+)
+
+
+def record(
+    error: BaseException | type[BaseException] | str,
+    message: str = "",
+    *,
+    operation: str | None = None,
+    handled: bool = True,
+    source: str = "",
+    context: Mapping[str, object] | None = None,
+) -> str:
+    """Count an error and put it into the flight recorder; returns its fingerprint, empty when nothing is recorded. Never raises.
+
+    ``error`` is an exception, a type or a type's name; ``operation`` defaults to the one around the call; ``handled`` is False for
+    what nobody caught. The same exception recorded again on its way up is not counted twice.
+    """
+    try:
+        arena = start.ensure()
+        if arena is None:
+            return ""
+        if operation is None:
+            from roadworthy.app.operation import current_name
+
+            operation = current_name()
+        operation = contexts.label_value(operation)
+        again = isinstance(error, BaseException) and _seen(error)
+        if again and handled:
+            return fingerprint(error, message)
+        kind = type_name(error)
+        text = _shown(message or (contexts._text(error) if isinstance(error, BaseException) else ""))  # noqa: SLF001 - ours
+        found = fingerprint(error, message)
+        if not again:
+            arena.counter(COUNTER, (("operation", operation), ("type", kind)), help="errors by type and operation").add()
+        fields = {"fingerprint": found, "type": kind, "operation": operation, "handled": "true" if handled else "false"}
+        if again:
+            fields["again"] = "true"
+        if context:
+            fields.update((f"context.{key}", value) for key, value in contexts.plain(context).items())
+        if isinstance(error, BaseException) and error.__traceback__ is not None:
+            fields["traceback"] = traceback_text(error)
+        arena.event("error", ERROR_LEVEL if handled else 50, source or operation or kind, text or kind, fields)
+        return found
+    except Exception as broken:
+        if guard.failed("error", broken):
+            raise
+        return ""
+
+
+def type_name(error: BaseException | type[BaseException] | str) -> str:
+    """Return the name an error's type is counted under: builtin ones bare, others with their module."""
+    if isinstance(error, str):
+        return contexts.label_value(error)
+    kind = error if isinstance(error, type) else type(error)
+    module = getattr(kind, "__module__", "")
+    name = getattr(kind, "__qualname__", str(kind))
+    return contexts.label_value(name if module in {"builtins", "__main__", ""} else f"{module}.{name}")
+
+
+def fingerprint(error: BaseException | type[BaseException] | str, message: str = "") -> str:
+    """Return 16 hex digits that are the same for errors of the same cause; see the module's text."""
+    if not isinstance(error, BaseException):
+        return _digest((type_name(error), normalise(message)))
+    parts: list[object] = []
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and len(seen) < MOST_CHAIN and id(link) not in seen:
+        seen.add(id(link))
+        parts.append(type(link))
+        parts.append(normalise(message if link is error and message else contexts._text(link)))  # noqa: SLF001 - ours
+        parts.extend(_own_frames(link.__traceback__))
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return _digest(tuple(parts))
+
+
+def normalise(message: str) -> str:
+    """Return a message with numbers, addresses, identifiers, quoted text and paths replaced by ``*``; at most 200 characters."""
+    message = message[:LONGEST_MESSAGE]
+    found = _messages.get(message)
+    if found is None:
+        found = _VARIABLE.sub("*", message)[:200]
+        if len(_messages) >= _KEPT:
+            _messages.clear()
+        _messages[message] = found
+    return found
+
+
+def traceback_text(error: BaseException) -> str:
+    """Return an exception's traceback, chain included: redacted, and of a long one the end."""
+    try:
+        import traceback
+
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__, limit=-MOST_FRAMES)).rstrip()
+    except Exception:
+        return f"{type(error).__name__} (its traceback could not be formatted)"
+    text = redact(text[-LONGEST_TRACEBACK * 4 :])
+    return text if len(text) <= LONGEST_TRACEBACK else "…" + text[-LONGEST_TRACEBACK:]
+
+
+def _shown(message: str) -> str:
+    return redact(message[: LONGEST_MESSAGE * 4])[:LONGEST_MESSAGE]
+
+
+def _seen(error: BaseException) -> bool:
+    """Return True when this very exception was recorded before; told by identity and the place where it was raised."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    mark = (type(error), last.tb_frame.f_code if last else None, last.tb_lasti if last else -1)
+    key = id(error)
+    if _recent.get(key) == mark:
+        return True
+    if len(_recent) >= _KEPT_RECENT:
+        for oldest in list(_recent)[: _KEPT_RECENT // 2]:
+            _recent.pop(oldest, None)
+    _recent[key] = mark
+    return False
+
+
+def _own_frames(trace: TracebackType | None) -> list[str]:
+    names: list[str] = []
+    while trace is not None:
+        frame = trace.tb_frame
+        name = _frame_names.get(frame.f_code)
+        if name is None:
+            name = _name_of(frame.f_code, str(frame.f_globals.get("__name__", "")))
+            if len(_frame_names) >= _KEPT:
+                _frame_names.clear()
+            _frame_names[frame.f_code] = name
+        if name and (not names or names[-1] != name):  # recursion of any depth is one frame
+            names.append(name)
+        trace = trace.tb_next
+    return names[-MOST_FRAMES:]
+
+
+def _name_of(code: CodeType, module: str) -> str:
+    """Return module and function of a frame of the program's own, empty for others'."""
+    file = code.co_filename
+    if file.startswith(_NOT_OURS) or "site-packages" in file or "dist-packages" in file or file.startswith("<frozen"):
+        return ""
+    return f"{module}.{code.co_qualname}"
+
+
+def _places() -> tuple[str, ...]:
+    import os
+
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return (os.path.dirname(os.__file__) + os.sep, ours + os.sep)
+
+
+def _digest(parts: tuple[object, ...]) -> str:
+    found = _digests.get(parts)
+    if found is None:
+        import hashlib
+
+        text = "\x1f".join(part if isinstance(part, str) else type_name(part) for part in parts)  # type: ignore[arg-type]
+        found = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
+        if len(_digests) >= _KEPT:
+            _digests.clear()
+        _digests[parts] = found
+    return found
+
+
+_NOT_OURS = _places()

@@ -1,0 +1,93 @@
+"""aiohttp.web: requests from their handler to the end of their answer, routes, ``Connection: close``, WebSockets."""
+
+from __future__ import annotations
+
+import weakref
+
+from roadworthy.app import guard
+from roadworthy.app.inject import lame_duck
+from roadworthy.app.inject.patch import wrap
+from roadworthy.app.integrations import asyncio_servers, http
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+_websockets: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def install_protocol(module: ModuleType) -> None:
+    """Measure requests."""
+
+    def make(original: Any) -> Any:
+        async def _handle_request(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+            measured = http.begin(getattr(request, "method", ""), getattr(request, "scheme", "http"))
+            if measured is None:
+                return await original(self, request, *args, **kwargs)
+            try:
+                result = await original(self, request, *args, **kwargs)
+            except BaseException as error:
+                measured.end(error)
+                raise
+            _learn(measured, request, result)
+            measured.end()
+            return result
+
+        return _handle_request
+
+    wrap(module.RequestHandler, "_handle_request", make)
+
+
+def install_response(module: ModuleType) -> None:
+    """Have a lame duck's answers close their connection."""
+
+    def make(original: Any) -> Any:
+        def prepare(self: Any, request: Any) -> Any:
+            if lame_duck.active:
+                self.force_close()
+            return original(self, request)
+
+        return prepare
+
+    wrap(module.StreamResponse, "prepare", make)
+
+
+def install_websocket(module: ModuleType) -> None:
+    """Remember WebSockets; a request that became one ends when it did."""
+
+    def make(original: Any) -> Any:
+        async def prepare(self: Any, request: Any) -> Any:
+            result = await original(self, request)
+            _websockets.add(self)
+            if _close not in lame_duck.duties():
+                lame_duck.when_lame(_close)
+            measured = http.current()
+            if measured is not None:
+                _learn(measured, request, None)
+                measured.status = 101
+                measured.end()
+            return result
+
+        return prepare
+
+    wrap(module.WebSocketResponse, "prepare", make)
+
+
+def _close() -> None:
+    asyncio_servers.close_websockets(_websockets)
+
+
+def _learn(measured: http.Request, request: Any, result: Any) -> None:
+    try:
+        response = result[0] if isinstance(result, tuple) else result
+        if response is not None:
+            measured.status = int(response.status)
+        match = getattr(request, "match_info", None)
+        resource = getattr(getattr(match, "route", None), "resource", None)
+        template = getattr(resource, "canonical", None)
+        if isinstance(template, str):
+            measured.route = template[: http.LONGEST_ROUTE]
+    except Exception as error:
+        if guard.failed("aiohttp", error):
+            raise

@@ -1,0 +1,63 @@
+"""Pauses of the garbage collector, by generation.
+
+The callback runs inside a collection, in whatever code happened to allocate. It creates no container and calls nothing
+that could wait. After a fork it stays still until the child's arena exists, because making that is no work for this place.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+
+from roadworthy._clock import monotonic_ns
+from roadworthy.app.integrations import series
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from roadworthy.arena.writer import Arena
+
+
+class Pauses:
+    """Times collections; one object lives as long as the process."""
+
+    def __init__(self) -> None:
+        labels = [(("generation", str(generation)),) for generation in range(3)]
+        self.durations = [series.duration("cpython.gc.duration", label, "Time the garbage collector took.") for label in labels]
+        self.counts = [
+            series.counter("cpython.gc.collections", label, "{collection}", "The number of times a generation was collected.")
+            for label in labels
+        ]
+        self.began = 0
+        self.live = True
+
+    def __call__(self, phase: str, info: dict[str, int]) -> None:
+        """Note the beginning or the end of a collection."""
+        if phase == "start":
+            self.began = monotonic_ns()
+            return
+        began, self.began = self.began, 0
+        if not began or not self.live:
+            return
+        took = monotonic_ns() - began
+        generation = info["generation"]
+        duration, count = self.durations[generation], self.counts[generation]
+        if duration is not None and count is not None:
+            duration.record(took)
+            count.add()
+
+    def sleep(self) -> None:
+        """Stop recording: this process was just forked and has no arena of its own yet."""
+        self.live = False
+        self.began = 0
+
+    def wake(self) -> None:
+        """Record again."""
+        self.live = True
+
+
+def install(arena: Arena) -> None:
+    """Watch the garbage collector of this process and of those it forks."""
+    pauses = Pauses()
+    os.register_at_fork(after_in_child=pauses.sleep)
+    arena.after_fork_hooks.append(pauses.wake)
+    gc.callbacks.append(pauses)

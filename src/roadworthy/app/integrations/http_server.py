@@ -1,0 +1,109 @@
+"""``http.server`` and what is built on ``socketserver``: requests, ``Connection: close``, and an acceptor that can stop."""
+
+from __future__ import annotations
+
+
+from roadworthy.app import guard
+from roadworthy.app.inject import lame_duck
+from roadworthy.app.inject.patch import wrap
+from roadworthy.app.integrations import http
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+_AWAITED = "_roadworthy_request"
+
+
+def install(module: ModuleType) -> None:
+    """Measure requests from their parsed request line to the end of their handler; waiting for the next one is not counted."""
+    handler = module.BaseHTTPRequestHandler
+
+    def make_handle(original: Any) -> Any:
+        def handle_one_request(self: Any) -> Any:
+            state = self.__dict__
+            state[_AWAITED] = None  # wsgiref parses too, but measures elsewhere
+            try:
+                result = original(self)
+            except BaseException as error:
+                _end(state.pop(_AWAITED, None), error)
+                raise
+            _end(state.pop(_AWAITED, None), None)
+            return result
+
+        return handle_one_request
+
+    def make_parse(original: Any) -> Any:
+        def parse_request(self: Any) -> Any:
+            state = self.__dict__
+            if _AWAITED not in state:
+                return original(self)
+            request = state[_AWAITED] = http.begin("")
+            result = original(self)
+            if request is not None:
+                method = getattr(self, "command", None)
+                request.method = method if method in http.METHODS else "_OTHER"
+            return result
+
+        return parse_request
+
+    def make_status(original: Any) -> Any:
+        def send_response_only(self: Any, code: Any, *args: Any, **kwargs: Any) -> Any:
+            request = self.__dict__.get(_AWAITED)
+            if request is not None and int(code) >= 200:  # noqa: PLR2004 - what comes before is no answer yet
+                request.status = int(code)
+            return original(self, code, *args, **kwargs)
+
+        return send_response_only
+
+    def make_end_headers(original: Any) -> Any:
+        def end_headers(self: Any) -> Any:
+            if lame_duck.active:
+                _say_close(self)
+            return original(self)
+
+        return end_headers
+
+    wrap(handler, "handle_one_request", make_handle)
+    wrap(handler, "parse_request", make_parse)
+    wrap(handler, "send_response_only", make_status)
+    wrap(handler, "end_headers", make_end_headers)
+
+
+def install_socketserver(module: ModuleType) -> None:
+    """Look at the control page between requests, and stop accepting when it says so."""
+
+    def make(original: Any) -> Any:
+        def service_actions(self: Any) -> Any:
+            _look(self)
+            return original(self)
+
+        return service_actions
+
+    wrap(module.BaseServer, "service_actions", make)
+
+
+def _look(server: Any) -> None:
+    try:
+        if "_roadworthy_lame" not in server.__dict__ and lame_duck.look() and hasattr(server, "socket"):
+            server._roadworthy_lame = True  # noqa: SLF001 - our own mark
+            lame_duck.hush(server.socket)
+    except Exception as error:
+        if guard.failed("lame duck", error):
+            raise
+
+
+def _say_close(handler: Any) -> None:
+    try:
+        buffer = getattr(handler, "_headers_buffer", None)
+        if buffer is not None and not any(line.lower().startswith(b"connection:") for line in buffer):
+            handler.send_header("Connection", "close")  # sets close_connection as well
+    except Exception as error:
+        if guard.failed("lame duck", error):
+            raise
+
+
+def _end(request: http.Request | None, error: BaseException | None) -> None:
+    if request is not None:
+        request.end(error)

@@ -1,0 +1,147 @@
+"""sqlite3: how long statements take, by their first word. The text of a statement and its values are never looked at further.
+
+Connections get a subclass of ``sqlite3.Connection`` whose cursors are timed. A program's own connection class is left as it is; a
+program's own cursor class is timed by a subclass of the same name. ``execute`` computes the first row; fetching the others is not timed.
+"""
+
+from __future__ import annotations
+
+
+from roadworthy._clock import monotonic_ns
+from roadworthy.app import guard
+from roadworthy.app.inject.patch import MARK, wrap
+from roadworthy.app.integrations import series
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+WORDS = frozenset(
+    "SELECT INSERT UPDATE DELETE REPLACE WITH CREATE DROP ALTER BEGIN COMMIT ROLLBACK SAVEPOINT RELEASE PRAGMA VACUUM ANALYZE "
+    "ATTACH DETACH EXPLAIN REINDEX END VALUES".split()
+)
+_cursors: dict[type, type] = {}
+
+
+def install(module: ModuleType) -> None:
+    """Time the statements of connections made from now on."""
+    connection = _connection_class(module)
+
+    def make(original: Any) -> Any:
+        def connect(*args: Any, **kwargs: Any) -> Any:
+            if len(args) <= _FACTORY and kwargs.get("factory", module.Connection) is module.Connection:
+                kwargs["factory"] = connection
+            return original(*args, **kwargs)
+
+        return connect
+
+    if wrap(module, "connect", make):
+        package = __import__("sys").modules.get("sqlite3")
+        if package is not None and getattr(package, "connect", None) is module.connect.__wrapped__:
+            package.connect = module.connect  # type: ignore[attr-defined]  # when it had copied the name already
+
+
+_FACTORY = 5
+
+
+def _connection_class(module: ModuleType) -> type:
+    base: Any = module.Connection
+    plain: Any = module.Cursor
+    timed_cursor = _timed(plain)
+
+    class Connection(base):  # type: ignore[misc]  # the class is the program's interpreter's
+        def cursor(self, factory: Any = plain) -> Any:
+            return base.cursor(self, timed_cursor if factory is plain else _timed(factory))
+
+        def commit(self) -> None:
+            if not self.in_transaction:
+                base.commit(self)
+                return
+            began = monotonic_ns()
+            try:
+                base.commit(self)
+            except BaseException as error:
+                _record("COMMIT", began, error)
+                raise
+            _record("COMMIT", began, None)
+
+    return _look_like(Connection, base)
+
+
+def _timed(factory: Any) -> Any:
+    known = _cursors.get(factory) if isinstance(factory, type) else None
+    if known is not None:
+        return known
+    if not isinstance(factory, type) or hasattr(factory, MARK) or not _is_cursor(factory):
+        return factory
+    base: Any = factory
+
+    class Cursor(base):  # type: ignore[misc]  # the class is the program's
+        def execute(self, sql: Any, *args: Any) -> Any:
+            began = monotonic_ns()
+            try:
+                result = base.execute(self, sql, *args)
+            except BaseException as error:
+                _record(sql, began, error)
+                raise
+            _record(sql, began, None)
+            return result
+
+        def executemany(self, sql: Any, *args: Any) -> Any:
+            began = monotonic_ns()
+            try:
+                result = base.executemany(self, sql, *args)
+            except BaseException as error:
+                _record(sql, began, error)
+                raise
+            _record(sql, began, None)
+            return result
+
+        def executescript(self, script: Any) -> Any:
+            began = monotonic_ns()
+            try:
+                result = base.executescript(self, script)
+            except BaseException as error:
+                _record("SCRIPT", began, error)
+                raise
+            _record("SCRIPT", began, None)
+            return result
+
+    made = _look_like(Cursor, base)
+    if len(_cursors) < series.MOST:
+        _cursors[factory] = made
+    return made
+
+
+def _is_cursor(factory: type) -> bool:
+    return any(kind.__module__ == "sqlite3" and kind.__name__ == "Cursor" for kind in factory.__mro__)
+
+
+def _look_like(made: Any, base: Any) -> Any:
+    made.__name__, made.__qualname__, made.__module__, made.__doc__ = base.__name__, base.__qualname__, base.__module__, base.__doc__
+    setattr(made, MARK, True)
+    return made
+
+
+def operation(sql: object) -> str:
+    """Return the first word of a statement in capitals, ``OTHER`` when it is none that SQLite knows."""
+    if not isinstance(sql, str):
+        return "OTHER"
+    words = sql[:80].split(None, 1)
+    word = words[0].rstrip(";(").upper() if words else ""
+    return word if word in WORDS or word == "SCRIPT" else "OTHER"
+
+
+def _record(sql: object, began: int, error: BaseException | None) -> None:
+    try:
+        took = monotonic_ns() - began
+        labels = [("db.operation.name", operation(sql)), ("db.system.name", "sqlite")]
+        if error is not None:
+            labels.append(("error.type", type(error).__name__))
+        duration = series.duration("db.client.operation.duration", tuple(labels), "Duration of database client operations.")
+        if duration is not None:
+            duration.record(took)
+    except Exception as failure:
+        if guard.failed("sqlite3", failure):
+            raise

@@ -1,0 +1,45 @@
+"""uvicorn and hypercorn: the application that they serve is measured once it is loaded."""
+
+from __future__ import annotations
+
+
+from roadworthy.app.inject.patch import wrap
+from roadworthy.app.integrations import asgi, http
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+
+def install(module: ModuleType) -> None:
+    """Measure the application of every uvicorn configuration; WSGI and ASGI 2 applications come here as ASGI 3."""
+
+    def make(original: Any) -> Any:
+        def load(self: Any) -> Any:
+            result = original(self)
+            self.loaded_app = asgi.measure(self.loaded_app)
+            return result
+
+        return load
+
+    wrap(module.Config, "load", make)
+
+
+def install_starlette(module: ModuleType) -> None:
+    """Learn the route that Starlette, or FastAPI, matched; what is mounted comes after where it is mounted."""
+    for name, outer in (("Route", False), ("WebSocketRoute", False), ("Mount", True)):
+        wrap(getattr(module, name, None), "handle", _noting(outer))
+
+
+def _noting(outer: bool) -> Any:  # noqa: FBT001 - two kinds of route
+    def make(original: Any) -> Any:
+        def handle(self: Any, scope: Any, receive: Any, send: Any) -> Any:
+            path = getattr(self, "path", "")
+            if isinstance(path, str):
+                http.prefix(path if path or outer else "/")
+            return original(self, scope, receive, send)
+
+        return handle
+
+    return make

@@ -1,0 +1,220 @@
+"""The program's output: append-only files that it writes, passed on unchanged and given back to the file system.
+
+A pipe would break the program when its reader dies and block it at 64 KiB when its reader is slow; a file does neither.
+What was passed on is punched out except for the newest ``KEEP`` bytes, which the agent reads at its own offset, so offsets
+never shift. When whoever reads our output does not take it, the program goes on and the oldest is left out, and said so.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import stat
+
+import _socket
+
+from roadworthy.keeper.system import punch_hole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEEP = 1 << 20
+"""Newest bytes of each file that stay readable."""
+
+PUNCH_EVERY = 1 << 18
+"""Bytes passed on between two reclaims."""
+
+LAG_STUCK = 3 << 20
+"""Bytes that may wait when the reader of our output has taken nothing for ``STUCK_AFTER`` seconds."""
+
+LAG_SLOW = 256 << 20
+"""Bytes that may wait when the reader is only slow; no more than half of what is free where the file lives."""
+
+STUCK_AFTER = 5.0
+
+_CHUNK = 1 << 18
+_PIPE_SIZE = 1 << 20
+_PASS_MOST = 1 << 22
+
+
+class Sink:
+    """One of our own output descriptors, written to without ever waiting.
+
+    The descriptor's own flags stay as they are: they belong to everybody who shares it (the shell, for one). A pipe or a
+    terminal is opened once more with ``O_NONBLOCK``; a socket is sent to with ``MSG_DONTWAIT``; a file does not block.
+    """
+
+    __slots__ = ("_pipe", "_poll", "_socket", "blocked", "closed", "fd", "progress")
+
+    def __init__(self, fd: int) -> None:
+        self.closed = False
+        """Whether nobody takes anything any more: the reader is gone, or it is ``/dev/null``."""
+        self.blocked = False
+        """Whether the last write did not fit: poll ``fd`` for room."""
+        self.progress = 0.0
+        self.fd = fd
+        self._pipe = False
+        self._socket: _socket.socket | None = None
+        self._poll: select.poll | None = None
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISREG(mode):
+            return
+        if stat.S_ISCHR(mode) and os.fstat(fd).st_rdev == os.stat(os.devnull).st_rdev:
+            self.closed = True
+            return
+        if stat.S_ISSOCK(mode):
+            self._socket = _socket.socket(fileno=os.dup(fd))
+            return
+        try:
+            self.fd = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            if stat.S_ISFIFO(mode):
+                self._pipe = True
+                fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+        except OSError:
+            if self.fd != fd:
+                return  # only the larger pipe was refused
+            # Somebody else's terminal: ask before each write, and write what a pipe takes whole.
+            self._poll = select.poll()
+            self._poll.register(fd, select.POLLOUT)
+
+    def write(self, data: bytes, now: float) -> int:
+        """Write what fits and return how much; 0 when nothing does now. After an error it is ``closed`` and takes all."""
+        return self._take(len(data), now, lambda: self._write(data))
+
+    def copy(self, source: int, offset: int, count: int, now: float) -> int:
+        """Write at most ``count`` bytes of a file from ``offset`` on, without copying where we write into a pipe."""
+        if not self._pipe:
+            return self.write(os.pread(source, min(count, _CHUNK), offset), now)
+        return self._take(
+            count, now, lambda: os.splice(source, self.fd, count, offset_src=offset, flags=os.SPLICE_F_NONBLOCK)
+        )
+
+    def _write(self, data: bytes) -> int:
+        if self._socket is not None:
+            return self._socket.send(data, _socket.MSG_DONTWAIT)
+        if self._poll is not None:
+            return os.write(self.fd, data[: select.PIPE_BUF]) if self._poll.poll(0) else 0
+        return os.write(self.fd, data)
+
+    def _take(self, wanted: int, now: float, act: Callable[[], int]) -> int:
+        if self.closed:
+            return wanted
+        self.blocked = False
+        try:
+            taken = act()
+        except OSError as error:
+            if error.errno in {errno.EAGAIN, errno.ENOSPC, errno.EDQUOT, errno.EINTR}:
+                self.blocked = error.errno == errno.EAGAIN
+                return 0
+            self.closed = True  # the reader is gone: output still goes to the file, where the agent reads it
+            return wanted
+        self.blocked = taken == 0
+        if taken:
+            self.progress = now
+        return taken
+
+
+class Stream:
+    """One output file of one generation of a worker, and how much of it was passed on."""
+
+    __slots__ = ("_fd", "_punchable", "left_out", "passed", "path", "punched", "sink")
+
+    def __init__(self, path: str, sink: Sink) -> None:
+        """Make the file anew; raises ``OSError``."""
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._punchable = True
+        self.path = path
+        self.sink = sink
+        self.passed = 0
+        self.punched = 0
+        self.left_out = 0
+
+    def pump(self, now: float) -> int:
+        """Pass on what is new, as far as it is taken, and return how many bytes moved."""
+        size = os.fstat(self._fd).st_size
+        if size < self.passed:  # the program truncated its own output (`> /dev/stderr` in a shell does): begin again
+            self.passed = self.punched = 0
+        start = self.passed
+        while self.passed < size and self.passed - start < _PASS_MOST:
+            taken = self.sink.copy(self._fd, self.passed, size - self.passed, now)
+            self.passed += taken
+            if not taken:
+                self._leave_out(size, now)
+                break
+        if self.left_out and self.passed > start and not self.sink.closed:
+            self._say(now)
+        self._reclaim()
+        return self.passed - start
+
+    @property
+    def behind(self) -> int:
+        """Return how many bytes wait to be passed on."""
+        return max(0, os.fstat(self._fd).st_size - self.passed)
+
+    def close(self) -> None:
+        """Release the descriptor; the file stays for whoever reads the last words."""
+        os.close(self._fd)
+
+    def remove(self) -> None:
+        """Remove the file."""
+        try:
+            os.unlink(self.path)
+        except OSError:
+            pass
+
+    def _leave_out(self, size: int, now: float) -> None:
+        lag = size - self.passed
+        if lag <= LAG_STUCK:
+            return
+        if now - self.sink.progress > STUCK_AFTER or lag > min(LAG_SLOW, self._free() // 2):
+            self.left_out += lag - KEEP
+            self.passed = size - KEEP
+
+    def _free(self) -> int:
+        found = os.fstatvfs(self._fd)
+        return found.f_bavail * found.f_frsize
+
+    def _say(self, now: float) -> None:
+        text = f"\nroadworthy: {self.left_out} bytes of output are left out here: they were not read in time\n".encode()
+        if self.sink.write(text, now) == len(text):
+            self.left_out = 0
+
+    def _reclaim(self) -> None:
+        end = (self.passed - KEEP) & ~4095
+        if not self._punchable or end - self.punched < PUNCH_EVERY:
+            return
+        try:
+            punch_hole(self._fd, self.punched, end)
+        except OSError:
+            self._punchable = False  # a file system without holes: the file grows, the program is unharmed
+        self.punched = end
+
+
+def trim_log(path: str, most: int) -> None:
+    """Keep an append-only log file bounded: above ``most`` bytes its content moves to ``<path>.1`` and it begins again.
+
+    The writer may hold the file open (``O_APPEND``): what it writes between copying and truncating is lost.
+    """
+    try:
+        source = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        size = os.fstat(source).st_size
+        if size <= most:
+            return
+        copy = os.open(path + ".1", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            offset = 0
+            while offset < size and (sent := os.sendfile(copy, source, offset, size - offset)):
+                offset += sent
+        finally:
+            os.close(copy)
+        os.ftruncate(source, 0)
+    except OSError:
+        pass
+    finally:
+        os.close(source)

@@ -1,0 +1,304 @@
+"""Take secrets and personal data out of text before it is kept: by the key they stand under, and by their own shape.
+
+Harmless text costs a few substring tests. What is found is replaced by ``[redacted]``, an e-mail address by ``[email]``, a card
+number by ``[card]``. Doing it twice changes nothing. What looks like a word of prose ("compass: north", ``max_tokens=512``)
+stays: keys are taken apart into their words, and a word must match as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+REDACTED = "[redacted]"
+EMAIL = "[email]"
+CARD = "[card]"
+LONGEST = 65_536
+"""Characters of one text that are looked at; what is longer is cut there, so that nothing unseen passes."""
+
+# -- keys
+
+_SECRET_WORDS = frozenset(
+    {
+        "password",
+        "passwords",
+        "passwd",
+        "passphrase",
+        "passcode",
+        "pwd",
+        "pass",
+        "secret",
+        "secrets",
+        "token",
+        "jwt",
+        "apikey",
+        "apikeys",
+        "privatekey",
+        "secretkey",
+        "accesskey",
+        "authkey",
+        "authtoken",
+        "accesstoken",
+        "authorization",
+        "authorisation",
+        "cookie",
+        "cookies",
+        "credential",
+        "credentials",
+        "creds",
+        "sessionid",
+        "sessid",
+        "phpsessid",
+        "jsessionid",
+        "csrftoken",
+        "pin",
+        "cvv",
+        "cvc",
+        "ssn",
+        "iban",
+        "email",
+        "emails",
+        "pgpassword",
+        "mysqlpwd",
+    }
+)
+_SECRET_PAIRS = frozenset(
+    {
+        ("api", "key"),
+        ("api", "keys"),
+        ("private", "key"),
+        ("secret", "key"),
+        ("access", "key"),
+        ("auth", "key"),
+        ("signing", "key"),
+        ("encryption", "key"),
+        ("master", "key"),
+        ("service", "key"),
+        ("ssh", "key"),
+        ("session", "id"),
+        ("session", "key"),
+        ("access", "tokens"),
+        ("refresh", "tokens"),
+        ("auth", "tokens"),
+        ("card", "number"),
+        ("proxy", "auth"),
+        ("basic", "auth"),
+        ("e", "mail"),
+    }
+)
+# What a key ends in when it speaks about a secret instead of holding one: token_count, password_reset_url, cookie_name.
+_ABOUT = frozenset(
+    {
+        "age",
+        "attempts",
+        "bytes",
+        "changed",
+        "count",
+        "enabled",
+        "error",
+        "errors",
+        "exists",
+        "expired",
+        "expires",
+        "expiry",
+        "file",
+        "format",
+        "index",
+        "kind",
+        "len",
+        "length",
+        "limit",
+        "max",
+        "min",
+        "missing",
+        "name",
+        "policy",
+        "present",
+        "rate",
+        "required",
+        "reset",
+        "set",
+        "size",
+        "status",
+        "strength",
+        "total",
+        "ttl",
+        "type",
+        "used",
+        "valid",
+        "version",
+    }
+)
+_HINTS = ("pass", "pwd", "secret", "token", "key", "auth", "cookie", "cred", "sess", "jwt", "pin", "cv", "ssn", "iban", "mail")
+_SPLIT = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
+_KEYED = re.compile(
+    r"""
+    (?<![A-Za-z0-9_])
+    (?P<key>[A-Za-z][A-Za-z0-9_.\-]{1,63}|[A-Za-z]{2,20}[ ][A-Za-z]{2,20})
+    (?P<sep>\\*["']?\]?\s{0,3}(?:[:=]|=>|:=)\s{0,3})
+    (?P<value>
+        [bBuUrR]?\\*"(?:[^"\\]|\\.)*\\*"?
+      | [bBuUrR]?'(?:[^'\\]|\\.)*'?
+      | \[redacted\] | \[email\] | \[card\]
+      | \{[^{}]*\}? | \[[^\[\]]*\]? | \([^()]*\)?
+      | (?:[A-Za-z]{3,12}[ ](?=[^\s"',;]*[0-9=]|\[redacted\]))?[^\s,;&"'<>(){}]+
+    )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_WHOLE_LINE = re.compile(r"(?im)\b((?:set-)?cookie|(?:proxy-)?authori[sz]ation)(\s{0,3}[:=]\s{0,3})(?![\s\"'])[^\r\n\"']+")
+_WHOLE_WORDS = ("cookie", "authori")
+
+# -- shapes
+
+_TOKENS = re.compile(
+    r"""
+    -----BEGIN[ ][A-Z0-9 ]{0,40}PRIVATE[ ]KEY(?:[ ]BLOCK)?-----.*?(?:-----END[ ][A-Z0-9 ]{0,40}PRIVATE[ ]KEY(?:[ ]BLOCK)?-----|\Z)
+  | (?<![A-Za-z0-9])(?:
+        sk-[A-Za-z0-9_\-]{16,}
+      | (?:sk|pk|rk|whsec)_(?:live_|test_)?[A-Za-z0-9]{12,}
+      | gh[pousr]_[A-Za-z0-9]{20,}
+      | github_pat_[A-Za-z0-9_]{20,}
+      | gl(?:pat|ptt|dt|rt)-[A-Za-z0-9_\-]{16,}
+      | (?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}
+      | xox[a-z]-[A-Za-z0-9\-]{10,}
+      | xapp-[A-Za-z0-9\-]{10,}
+      | AIza[A-Za-z0-9_\-]{30,}
+      | ya29\.[A-Za-z0-9_\-]{10,}
+      | eyJ[A-Za-z0-9_\-]{5,}\.[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*)?
+      | npm_[A-Za-z0-9]{30,}
+      | pypi-[A-Za-z0-9_\-]{20,}
+      | hf_[A-Za-z0-9]{20,}
+      | SG\.[A-Za-z0-9_\-]{16,}\.[A-Za-z0-9_\-]{16,}
+      | dop_v1_[a-f0-9]{32,}
+    )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+_TOKEN_HINTS = ("sk-", "sk_", "akia", "asia", "aroa", "aida", "xox", "xapp-", "aiza", "eyj", "-----begin", "ya29.", "gh", "gl", "sg.")
+_UNDERSCORE_HINTS = ("pk_", "rk_", "whsec_", "npm_", "hf_", "dop_v1_")
+_SCHEME = re.compile(r"\b(Bearer|Basic|Token|Digest|Negotiate)([ ]+)(?=[^\s,;\"']*[0-9=]|[^\s,;\"']{20})(?!\[)[A-Za-z0-9._~+/=\-]{6,}", re.IGNORECASE)
+_URL = re.compile(r"(://)([^\s/?\#:@\"'<>]*):([^\s/?\#\"'<>]*)@")
+_MAIL = re.compile(r"(?<![A-Za-z0-9._%+\-])(?!git@)[A-Za-z0-9._%+\-]{1,64}@(?:[A-Za-z0-9\-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9@])")
+_CARDS = re.compile(r"(?<![0-9A-Za-z.\-])[2-6](?:[ \-]?[0-9]){12,18}(?![0-9A-Za-z])(?!\.[0-9])")
+_NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
+_CARD_DIGITS = 13
+
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_SHORT = {"\n": "\\n", "\r": "\\r", "\x1b": "\\x1b"}
+
+
+def redact(text: str) -> str:
+    """Return ``text`` without the secrets and personal data that can be told by their key or their shape.
+
+    Never raises for a string, however long or strange; looks at the first 64 KiB and drops the rest.
+    """
+    if len(text) > LONGEST:
+        text = text[:LONGEST] + "…"
+    low = text.lower()
+    if ":" in low or "=" in low:
+        for hint in _HINTS:
+            if hint in low:
+                text = _by_key(text, low)
+                break
+    for hint in _TOKEN_HINTS:
+        if hint in low:
+            text = _TOKENS.sub(REDACTED, text)
+            break
+    else:
+        if "_" in low:
+            for hint in _UNDERSCORE_HINTS:
+                if hint in low:
+                    text = _TOKENS.sub(REDACTED, text)
+                    break
+    if "earer " in low or "asic " in low or "oken " in low or "igest " in low or "otiate " in low:
+        text = _SCHEME.sub(_keep_scheme, text)
+    if "@" in low:
+        text = _MAIL.sub(EMAIL, _URL.sub(_keep_user, text))
+    if len(low) >= _CARD_DIGITS and len(low.encode("utf-8", "replace").translate(None, _NO_DIGITS)) >= _CARD_DIGITS:
+        text = _CARDS.sub(_card, text)
+    return text
+
+
+def redact_value(key: str, value: object) -> str:
+    """Return ``value`` as text, or ``[redacted]`` when ``key`` names a secret."""
+    if secret_key(key):
+        return REDACTED
+    return redact(value if type(value) is str else str(value))
+
+
+def secret_key(key: str) -> bool:
+    """Return True when ``key`` is a name that secrets are kept under: ``DB_PASSWORD``, ``apiKey``, ``x-auth-token``."""
+    words = [word.lower() for word in _SPLIT.findall(key)]
+    while words and words[-1].isdigit():
+        words.pop()
+    if not words or words[-1] in _ABOUT:
+        return False
+    if len(words) > 1 and "".join(words) in _SECRET_WORDS:
+        return True
+    if not _SECRET_WORDS.isdisjoint(words):
+        return words[-1] != "id" or ("session" in words or len(words) == 1)
+    return any(pair in _SECRET_PAIRS for pair in zip(words, words[1:], strict=False))
+
+
+def one_line(text: str) -> str:
+    r"""Return ``text`` on one line with nothing that moves a terminal's cursor or forges a line: ``\n`` becomes ``\\n``."""
+    if text.isprintable():
+        return text
+    return _CONTROL.sub(lambda found: _SHORT.get(found[0]) or _escape(found[0]), text)
+
+
+def redact_argv(arguments: Iterable[str]) -> str:
+    """Return a command line for people, without the values of options such as ``--password X`` and ``--token=X``."""
+    shown = []
+    hide = False
+    for argument in arguments:
+        bare = argument.lstrip("-")
+        if hide and not argument.startswith("-"):
+            shown.append(REDACTED)
+            hide = False
+            continue
+        hide = argument.startswith("-") and "=" not in argument and secret_key(bare)
+        shown.append(redact(argument))
+    return one_line(" ".join(shown))
+
+
+def _by_key(text: str, low: str) -> str:
+    for word in _WHOLE_WORDS:
+        if word in low:
+            text = _WHOLE_LINE.sub(rf"\1\2{REDACTED}", text)
+            break
+    return _KEYED.sub(_keyed, text)
+
+
+def _keyed(found: re.Match[str]) -> str:
+    key, sep, value = found["key"], found["sep"], found["value"]
+    if not secret_key(key):
+        # The value may hold a pair of its own: {"outer": {"password": …}}, note='token=…', a dict in a message.
+        inner = value if len(value) < len(found[0]) else ""
+        return f"{key}{sep}{_KEYED.sub(_keyed, inner) if (':' in inner or '=' in inner) else inner}"
+    if value[0] in "\"'" and len(value) > 1:
+        quote = value[0]
+        return f"{key}{sep}{quote}{REDACTED}{quote if value.endswith(quote) else ''}"
+    if value.startswith("//"):  # a scheme such as "secret://name" is an address, not a value
+        return found[0]
+    return f"{key}{sep}{REDACTED}"
+
+
+def _keep_scheme(found: re.Match[str]) -> str:
+    return f"{found[1]}{found[2]}{REDACTED}"
+
+
+def _keep_user(found: re.Match[str]) -> str:
+    return f"{found[1]}{found[2]}:{REDACTED}@" if found[3] else found[0]
+
+
+def _card(found: re.Match[str]) -> str:
+    digits = [int(char) for char in found[0] if char.isdigit()]
+    doubled = sum(sum(divmod(digit * 2, 10)) for digit in digits[-2::-2])
+    return CARD if (sum(digits[-1::-2]) + doubled) % 10 == 0 else found[0]
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"  # noqa: PLR2004 - what fits two hex digits

@@ -1,0 +1,240 @@
+"""Snapshots as Prometheus text (0.0.4) and OpenMetrics (1.0).
+
+Fast because almost nothing changes between two scrapes: everything but the figures is rendered once, as one template a
+family, and kept until a series comes or goes; a family whose figures are the same as before is not rendered again.
+
+Exact because a histogram's ``le`` borders are octave borders of the arena's buckets, less one stored unit: figures are whole
+stored units (nanoseconds for durations), so no bucket is cut in two and no count is estimated.
+
+An unknown figure is left out; nothing is exported as 0 or NaN for want of a measurement.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from roadworthy.arena.layout import bucket_of
+from roadworthy.types import Histogram, Kind, Labels, Series, Snapshot
+from roadworthy.view.prometheus_names import assign, label_name
+from roadworthy.view.prometheus_own import own_series, target
+
+TEXT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+Key = tuple[str, str, Kind]
+
+
+def octaves(scale: float) -> tuple[int, ...]:
+    """Return the powers of two whose borders are exported: 16 µs to 69 s for durations, else every fourth power to 10^12."""
+    return tuple(range(14, 37)) if scale >= 1e6 else tuple(range(0, 41, 2))  # noqa: PLR2004 - stored finer than micro-units
+
+
+@dataclass(frozen=True, slots=True)
+class Borders:
+    """The exported borders of histograms of one scale."""
+
+    labels: tuple[str, ...]
+    cuts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, scale: float) -> Borders:
+        """Return the borders for a scale: the ``le`` texts, and the first bucket that lies above each."""
+        powers = octaves(scale)
+        return cls(tuple(_number(((1 << power) - 1) / scale) for power in powers), tuple(bucket_of(1 << power) for power in powers))
+
+    def counts(self, histogram: Histogram) -> list[int]:
+        """Return the cumulative count at each border and, last, of all values."""
+        within = [0] * (len(self.cuts) + 1)
+        for index, count in histogram.buckets.items():
+            within[_above(self.cuts, index)] += count
+        return list(accumulate(within))
+
+
+@dataclass(slots=True)
+class _Family:
+    """One metric: its text without figures, and what was rendered last."""
+
+    key: Key
+    name: str
+    header: str
+    lines: list[str]
+    start: int
+    end: int
+    template: str = ""
+    figures: list[float | None] | None = None
+    text: str = ""
+    histograms: list[tuple[Histogram, str]] = field(default_factory=list)
+
+
+class Renderer:
+    """Renders the snapshots of one application in one format; not for use by several threads."""
+
+    def __init__(self, *, openmetrics: bool = False, prefix: str = "") -> None:
+        self.content_type = OPENMETRICS_TYPE if openmetrics else TEXT_TYPE
+        self.findings: list[str] = []
+        self._openmetrics = openmetrics
+        self._prefix = prefix
+        self._names: list[str] = []
+        self._labels: list[Labels] = []
+        self._kinds: list[Kind] = []
+        self._order: list[int] | None = None
+        self._families: list[_Family] = []
+        self._borders: dict[float, Borders] = {}
+        self._notes = ""
+
+    def render(self, snapshot: Snapshot) -> str:
+        """Return the whole exposition: the program's series, the target, and roadworthy's own figures."""
+        series = snapshot.series
+        taken = {one.name for one in series}
+        return self.render_series([*series, *(one for one in own_series(snapshot) if one.name not in taken)], target(snapshot))
+
+    def render_series(self, series: Sequence[Series], attributes: Labels = ()) -> str:
+        """Return the exposition of these series; ``attributes`` become the labels of ``target_info``."""
+        names = [one.name for one in series]
+        labels = [one.labels for one in series]
+        kinds = [one.kind for one in series]
+        if names != self._names or labels != self._labels or kinds != self._kinds:
+            self._arrange(series)
+            self._names, self._labels, self._kinds = names, labels, kinds
+        if self._order is not None:
+            series = [series[position] for position in self._order]
+        figures = [one.value for one in series]
+        parts = [self._notes, self._target(attributes)]
+        for family in self._families:
+            if family.key[2] is Kind.HISTOGRAM:
+                parts.append(self._histograms(family, series))
+                continue
+            own = figures[family.start : family.end]
+            if own != family.figures:
+                family.figures = own
+                family.text = _fill(family, own)
+            parts.append(family.text)
+        parts.append("# EOF\n" if self._openmetrics else "")
+        return "".join(parts)
+
+    # -- what changes seldom
+
+    def _arrange(self, series: Sequence[Series]) -> None:
+        """Group the series by family and render everything but the figures."""
+        names, self.findings = assign(((one.name, one.unit, one.kind) for one in series), self._prefix)
+        positions: dict[Key, list[int]] = {}
+        for position, one in enumerate(series):
+            positions.setdefault((one.name, one.unit, one.kind), []).append(position)
+        order: list[int] = []
+        self._families = []
+        seen: set[tuple[str, str]] = set()
+        for key in positions:
+            kept: list[int] = []
+            lines: list[str] = []
+            for position in positions[key]:
+                inside = _label_text(series[position].labels, series[position].kind)
+                if (names[key], inside) in seen:
+                    self.findings.append(f"metric {key[0]!r}: two series have the labels {{{inside}}} once translated; one is left out")
+                    continue
+                seen.add((names[key], inside))
+                kept.append(position)
+                lines.append(self._line(names[key], key[2], inside))
+            header = self._header(names[key], key, next((series[p].help for p in kept if series[p].help), ""))
+            family = _Family(key, names[key], header, lines, len(order), len(order) + len(kept))
+            family.template = header.replace("%", "%%") + "".join(lines)
+            self._families.append(family)
+            order.extend(kept)
+        self._order = None if order == list(range(len(series))) else order
+        self._notes = "" if self._openmetrics else "".join(f"# roadworthy: {_one_line(finding)}\n" for finding in self.findings)
+
+    def _line(self, name: str, kind: Kind, inside: str) -> str:
+        if kind is Kind.HISTOGRAM:
+            return inside
+        sample = f"{name}_total" if kind is Kind.COUNTER else name
+        return (f"{sample}{{{inside}}}" if inside else sample).replace("%", "%%") + " %s\n"
+
+    def _header(self, name: str, key: Key, text: str) -> str:
+        original, unit, kind = key
+        family = f"{name}_total" if kind is Kind.COUNTER and not self._openmetrics else name
+        told = _escape_help(text or f"{original}, as the program recorded it{f' ({unit})' if unit else ''}.", quotes=self._openmetrics)
+        lines = [f"# HELP {family} {told}", f"# TYPE {family} {kind.value}"]
+        word = next((word for word in ("seconds", "bytes", "ratio") if family.endswith(f"_{word}")), "")
+        if self._openmetrics and word:
+            lines.append(f"# UNIT {family} {word}")
+        return "\n".join(lines) + "\n"
+
+    def _target(self, attributes: Labels) -> str:
+        if not attributes:
+            return ""
+        family, kind = ("target", "info") if self._openmetrics else ("target_info", "gauge")
+        inside = _label_text(attributes, Kind.GAUGE)
+        return f"# HELP {family} What these figures are about.\n# TYPE {family} {kind}\ntarget_info{{{inside}}} 1\n"
+
+    # -- histograms
+
+    def _histograms(self, family: _Family, series: Sequence[Series]) -> str:
+        parts = [family.header]
+        fresh: list[tuple[Histogram, str]] = []
+        for number, one in enumerate(series[family.start : family.end]):
+            histogram = one.histogram
+            if histogram is None:
+                continue
+            known = family.histograms[number] if number < len(family.histograms) else None
+            text = known[1] if known is not None and known[0] == histogram else self._one(family.name, family.lines[number], histogram)
+            fresh.append((histogram, text))
+            parts.append(text)
+        family.histograms = fresh if len(fresh) == family.end - family.start else []
+        return "".join(parts)
+
+    def _one(self, name: str, inside: str, histogram: Histogram) -> str:
+        borders = self._borders.get(histogram.scale)
+        if borders is None:
+            borders = self._borders[histogram.scale] = Borders.of(histogram.scale)
+        counts = borders.counts(histogram)
+        before, alone = (f"{inside},", f"{{{inside}}}") if inside else ("", "")
+        lines = [f'{name}_bucket{{{before}le="{le}"}} {count}' for le, count in zip(borders.labels, counts, strict=False)]
+        lines.append(f'{name}_bucket{{{before}le="+Inf"}} {counts[-1]}')
+        if math.isfinite(histogram.sum):
+            lines.append(f"{name}_sum{alone} {_number(histogram.sum / histogram.scale)}")
+        lines.append(f"{name}_count{alone} {counts[-1]}\n")
+        return "\n".join(lines)
+
+
+def _fill(family: _Family, figures: list[float | None]) -> str:
+    try:
+        whole = math.isfinite(sum(figures))  # type: ignore[arg-type]  # a None raises, which is what is asked here
+    except TypeError:
+        whole = False
+    if whole:
+        return family.template % tuple(figures)
+    known = [line % value for line, value in zip(family.lines, figures, strict=True) if value is not None and math.isfinite(value)]
+    return family.header + "".join(known) if known else ""
+
+
+def _above(cuts: tuple[int, ...], index: int) -> int:
+    """Return the number of the first border that the bucket lies wholly below."""
+    return next((number for number, cut in enumerate(cuts) if index < cut), len(cuts))
+
+
+def _number(value: float) -> str:
+    return repr(float(value))
+
+
+def _label_text(labels: Labels, kind: Kind) -> str:
+    """Return ``name="value",…``; two labels that become one name are joined by ``;`` as OpenTelemetry prescribes."""
+    joined: dict[str, str] = {}
+    for name, value in labels:
+        translated = label_name(name, kind)
+        joined[translated] = f"{joined[translated]};{value}" if translated in joined else value
+    return ",".join(f'{name}="{_escape(value)}"' for name, value in joined.items())
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _escape_help(text: str, *, quotes: bool) -> str:
+    text = text.replace("\\", "\\\\").replace("\n", "\\n")
+    return text.replace('"', '\\"') if quotes else text
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", " ").replace("\r", " ")

@@ -1,0 +1,1 @@
+"""What live and end-to-end tests share."""
