@@ -1,1 +1,1 @@
-"""Ours against the peers and against bare code, interleaved in one run: ``python -m benchmarks`` (docs/benchmarks.md)."""
+"""Ours against the peers and against bare code, in turns in one run: ``python -m benchmarks`` (docs/benchmarks.md)."""

@@ -66,7 +66,7 @@ def no_op() -> None:
         pass
 
 
-from roadworthy.app.operation import no_operation as off  # noqa: E402 - beside what it is compared with
+from roadworthy.app.off import operation as off  # noqa: E402 - beside what it is compared with
 
 SUBJECTS = {
     "@timed": (timed, prometheus_timed, 0.22),
@@ -91,7 +91,9 @@ def main() -> None:
         empty = cost(bare)
         for name, (mine, peer, _) in SUBJECTS.items():
             figures[name].append((cost(mine) - empty, cost(peer) - empty))
-    print(f"CPython {sys.version.split()[0]}, prometheus_client {version('prometheus_client')}, {rounds} rounds of {CALLS} calls")
+    print(
+        f"CPython {sys.version.split()[0]}, prometheus_client {version('prometheus_client')}, {rounds} rounds of {CALLS} calls"
+    )
     print(f"{'':26}{'ours ns':>9}{'peer ns':>9}{'ratio':>8}{'quartiles':>14}{'budget':>8}")
     for name, pairs in figures.items():
         ratios = sorted(mine / peer for mine, peer in pairs)

@@ -1,8 +1,9 @@
-"""The arithmetic of a comparison: paired ratios, their median, and how far it may be trusted. Pure, standard library only.
+"""The arithmetic of a comparison: paired ratios, their median, and how far it may be trusted. Pure.
 
-Every comparison here is a list of groups: the pairs that were measured in one process (or one start of a program) belong
-together, because they share its memory layout, its hash seed and its luck. The confidence interval is a cluster bootstrap: it
-draws groups first and pairs within them second, so that many pairs of one lucky process do not look like certainty.
+Every comparison here is a list of groups: what was measured in one process, or in one start of a program, belongs
+together, because it shares a memory layout, a hash seed and luck. The confidence interval is a cluster bootstrap: it
+draws groups first and measurements within them second, so that many of them in one lucky process do not look like
+certainty.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A median with the interval that holds the true one with 95 % confidence, and how many measurements it rests on."""
+    """A median, the interval that holds the true one with 95 % confidence, and how many measurements it rests on."""
 
     value: float
     low: float
@@ -48,7 +49,7 @@ def median(values: Sequence[float]) -> float:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that at least ``share`` (0..1) of the values do not exceed; raises ValueError without values."""
+    """Return the smallest value that ``share`` (0..1) of the values do not exceed; raises ValueError without values."""
     if not values:
         raise ValueError("a percentile of nothing")
     ordered = sorted(values)
@@ -59,8 +60,8 @@ def percentile(values: Sequence[float], share: float) -> float:
 def estimate(groups: Sequence[Sequence[float]], resamples: int = RESAMPLES, seed: int = 20) -> Estimate:
     """Return the median of all values and its confidence interval; the same values give the same answer.
 
-    With one group the pairs in it are drawn. With a single value the interval is that value, which says nothing: judge by
-    ``measurements``. Raises ValueError without values.
+    With one group the pairs in it are drawn. With a single value the interval is that value, which says nothing: judge
+    by ``measurements``. Raises ValueError without values.
     """
     filled = [list(group) for group in groups if group]
     everything = [value for group in filled for value in group]
@@ -80,13 +81,13 @@ def over(ours: Sequence[float], base: Sequence[float]) -> list[float]:
 
 
 def ratios(ours: Sequence[float], peer: Sequence[float], base: Sequence[float]) -> list[float]:
-    """Return, pair by pair, our cost over bare code divided by the peer's; pairs in which the peer cost nothing are left out."""
+    """Return, pair by pair, our cost over bare code divided by the peer's; without a cost of the peer no ratio."""
     pairs = zip(over(ours, base), over(peer, base), strict=True)
     return [mine / theirs for mine, theirs in pairs if theirs > 0]
 
 
 def loss(plain: Sequence[float], attached: Sequence[float]) -> list[float]:
-    """Return, pair by pair, the share of throughput that is lost when attached: 0.01 is one per cent, negative is a gain."""
+    """Return, pair by pair, the share of throughput lost when attached: 0.01 is one per cent, negative is a gain."""
     return [1 - mine / bare for bare, mine in zip(plain, attached, strict=True)]
 
 

@@ -59,6 +59,17 @@ def _our_event() -> Arm:
     return Arm("event('the door was opened', source='benchmark')", {"event": rw.event})
 
 
+def _our_ring() -> Arm:
+    import roadworthy as rw
+    from roadworthy.app import start
+
+    rw.start("benchmark")
+    arena = start.current()
+    if arena is None:
+        raise SystemExit(f"roadworthy does not run here: {start.reason()}")
+    return Arm("put(5, 20, payload)", {"put": arena.ring.put, "payload": b"benchmark\x1fthe door was opened"})
+
+
 def _prometheus(statement: str) -> Arm:
     from prometheus_client import Counter, Histogram
 
@@ -90,7 +101,7 @@ def _opentelemetry() -> Arm:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     traces = TracerProvider()
-    traces.add_span_processor(BatchSpanProcessor(_Nowhere()))  # type: ignore[arg-type,unused-ignore]  # has its methods
+    traces.add_span_processor(BatchSpanProcessor(_Nowhere()))
     histogram = MeterProvider([InMemoryMetricReader()]).get_meter("benchmark").create_histogram("duration", unit="s")
     statement = "began = clock()\nwith span('benchmark'): pass\nrecord(clock() - began, labels)"
     from time import perf_counter
@@ -108,7 +119,7 @@ def _start_sentry() -> Any:  # noqa: ANN401 - the module, which is not typed her
     import sentry_sdk
     from sentry_sdk.transport import Transport
 
-    class Dropped(Transport):
+    class Dropped(Transport):  # type: ignore[misc,unused-ignore]  # of class Any where it is not installed
         def capture_envelope(self, envelope: object) -> None:
             pass
 
@@ -132,8 +143,10 @@ def _start_logfire() -> Any:  # noqa: ANN401 - as above
     import logfire
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    processor = BatchSpanProcessor(_Nowhere())  # type: ignore[arg-type,unused-ignore]  # has its methods
-    logfire.configure(send_to_logfire=False, console=False, additional_span_processors=[processor])
+    processor = BatchSpanProcessor(_Nowhere())
+    logfire.configure(
+        send_to_logfire=False, console=False, inspect_arguments=False, additional_span_processors=[processor]
+    )
     return logfire
 
 
@@ -169,6 +182,7 @@ ARMS: dict[str, dict[str, Callable[[], Arm]]] = {
     "event": {
         "bare": _bare_nothing,
         "roadworthy": _our_event,
+        "roadworthy, the ring alone": _our_ring,
         "sentry-sdk": _sentry_breadcrumb,
     },
 }

@@ -1,9 +1,9 @@
-"""Measure calls of some nanoseconds, round by round: bare, ours, peer, bare, ours, peer, …
+"""Measure calls of some nanoseconds, round by round: bare, ours, peer, and again bare, ours, peer.
 
     python -m benchmarks.probes.calls CASE --arms "roadworthy;prometheus-client" --rounds 40 --slice 10 --out FILE
 
-Writes {"attached": bool, "ns": {arm: [nanoseconds per call in each round]}}. The order within a round moves on by one each
-round, so that no arm is always the one after the garbage of another.
+Writes {"attached": bool, "ns": {arm: [nanoseconds per call in each round]}}. The order within a round moves on by one
+each round, so that no arm is always the one after the garbage of another.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from roadworthy._clock import monotonic, sleep
 
 MILLISECOND = 1_000_000
 WAIT = 15.0
+WARM = 1_000
 
 
 def main() -> None:
@@ -38,9 +39,11 @@ def main() -> None:
 
 
 def measure(arms: dict[str, Arm], rounds: int, slice_ns: float) -> dict[str, list[float]]:
-    """Return the nanoseconds of one call of each arm in each round, garbage collection included as in a real program."""
-    timers = {name: timeit.Timer(arm.statement, "gc.enable()", globals={**arm.names, **_GC}) for name, arm in arms.items()}
-    calls = {name: _calibrated(timer, slice_ns) for name, timer in timers.items()}
+    """Return the nanoseconds of one call of each arm in each round, with garbage collection as in a real program."""
+    timers = {
+        name: timeit.Timer(arm.statement, "gc.enable()", globals={**arm.names, **_GC}) for name, arm in arms.items()
+    }
+    calls = {name: _calibrated(timers[name], WARM // arm.times, slice_ns) for name, arm in arms.items()}
     found: dict[str, list[float]] = {name: [] for name in arms}
     names = list(arms)
     for number in range(rounds):
@@ -64,8 +67,9 @@ def wait_for_agent() -> bool:
     return True
 
 
-def _calibrated(timer: timeit.Timer, slice_ns: float) -> int:
-    """Return how many calls fill a slice, after warming the code up with at least as many."""
+def _calibrated(timer: timeit.Timer, warm: int, slice_ns: float) -> int:
+    """Return how many calls fill a slice, after ``warm`` calls: the first ones make arenas, metrics and threads."""
+    timer.timeit(warm)
     number = 1
     while True:
         took = timer.timeit(number) * 1e9

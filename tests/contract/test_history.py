@@ -148,7 +148,9 @@ def test_a_database_that_breaks_while_in_use_is_replaced(history, place, monkeyp
 
 def test_incidents_come_newest_first_with_their_bundles(history):
     for number in range(3):
-        summary = IncidentSummary(f"i{number}", BASE + number, "death", "it died", 0, 42, ExitStatus(signal=9, words="killed"))
+        summary = IncidentSummary(
+            f"i{number}", BASE + number, "death", "it died", 0, 42, ExitStatus(signal=9, words="killed")
+        )
         history.add_incident(summary, {"events": [{"text": f"last {number}"}]})
     assert [one.id for one in history.incidents(2)] == ["i2", "i1"]
     assert history.incidents(1)[0].exit == ExitStatus(signal=9, words="killed")

@@ -89,7 +89,7 @@ class Running:
             told: dict[str, Any] = json.loads((self.run_dir / "agent.json").read_text())
             if start_ticks(told["pid"]) != told["start_ticks"]:
                 return None
-            with urllib.request.urlopen(told["url"] + "livez", timeout=2) as _answer:
+            with urllib.request.urlopen(told["url"].rstrip("/") + "/livez", timeout=2) as _answer:
                 return told
 
         try:

@@ -51,7 +51,7 @@ def parse_membership(text: str) -> dict[str, str]:
 
 
 def parse_mounts(text: str) -> list[tuple[str, str, str, frozenset[str]]]:
-    """Return (type, mount point, root inside the hierarchy, options) of cgroup mounts from ``/proc/<pid>/mountinfo``."""
+    """Return (type, mount point, root inside the hierarchy, options) of the cgroup mounts in ``mountinfo``."""
     found = []
     for line in text.splitlines():
         left, dash, right = line.partition(" - ")
@@ -74,7 +74,7 @@ def _groups(membership: Mapping[str, str], mounts: list[tuple[str, str, str, fro
 
 
 def _below(path: str, root: str) -> str:
-    """Return where ``path`` of the hierarchy is under a mount of its part ``root`` (containers mount only their own)."""
+    """Return where ``path`` of the hierarchy is under a mount of its part ``root``."""
     if root in {"/", ""}:
         return path
     if path == root or path.startswith(root + "/"):

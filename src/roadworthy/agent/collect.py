@@ -8,23 +8,34 @@ atomically: an agent that dies between "added" and "removed" neither loses nor c
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from roadworthy import _clock
+from roadworthy.agent.incidents import check_schema, write_atomically
 from roadworthy.arena import merge as merging
 from roadworthy.arena import reader as arenas
-from roadworthy.arena.layout import FLAG_DESCENDANT, FLAG_INJECTED, STATE_CLOSED
-from roadworthy.errors import ArenaError, Exhausted, Unavailable
+from roadworthy.arena.layout import FLAG_DESCENDANT, FLAG_INJECTED
+from roadworthy.errors import ArenaError, RoadworthyError, Unavailable
 from roadworthy.types import Beat, Event, EventKind, InFlight, Series, Startup, StartupStep
+from roadworthy.watch.operations import attempt
 
-_LEVELS: Final = {0: "notset", 1: "debug", 2: "info", 3: "warning", 4: "error", 5: "critical"}
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from roadworthy.arena.records import RawInFlight, RawMark, RawSeries
+
+SCHEMA: Final = 1
+PATIENCE: Final = 3
+"""Ticks that a file may take until it can be read, before it is reported as broken."""
+
+RETRY_EVERY: Final = 10
 MOST_BROKEN: Final = 20
 STATE_FILE: Final = "totals.json"
 """The totals of the dead, in the state directory."""
+
+_LEVELS: Final = {0: "notset", 1: "debug", 2: "info", 3: "warning", 4: "error", 5: "critical"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +61,26 @@ class Process:
     stack_fd: int
     python: str
     created: float
+    created_ns: int
     marked_ready: bool
+    recorded: int
 
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """Everything in all arenas at one instant; ``events`` are those that are new since the last time, oldest first."""
+    """Everything in all arenas at one instant.
+
+    ``events`` are those that are new since the last time, oldest first; ``known`` those that an agent before this one
+    has counted already; ``changed`` the series that are not as they were.
+
+    """
 
     processes: tuple[Process, ...] = ()
     series: tuple[Series, ...] = ()
+    changed: tuple[Series, ...] = ()
     gauges_set: Mapping[str, float] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
-    recounted: int = 0
+    known: tuple[Event, ...] = ()
     missed: int = 0
     overflowed: int = 0
     internal_errors: int = 0
@@ -77,36 +96,64 @@ class Collected:
 class _Open:
     """A reader that is kept open, and how far its events were taken."""
 
-    __slots__ = ("dead", "key", "last_seq", "missed", "path", "reader", "retired", "size")
+    __slots__ = ("dead", "key", "last_seq", "moved", "names", "numbered", "reader", "seen")
 
-    def __init__(self, path: Path, reader: arenas.Reader, key: str) -> None:
-        self.path = path
+    def __init__(self, reader: arenas.Reader, key: str, last_seq: int) -> None:
         self.reader = reader
         self.key = key
-        self.last_seq = -1
-        self.missed = 0
+        self.last_seq = last_seq
         self.dead = False
-        self.retired = False
-        self.size = 0
+        self.names: dict[int, str] = {}
+        self.numbered = 0
+        self.moved = 0
+        self.seen: dict[int, Mapping[int, int]] = {}
+
+    def learn(self) -> None:
+        """Learn the names of operations that are new."""
+        series = self.reader.series()
+        if len(series) != self.numbered:
+            self.numbered = len(series)
+            self.names = {
+                one.number: found.name for one in series if (found := attempt(one.name, one.labels, one.unit))
+            }
+
+    def recorded(self) -> int:
+        """Return how many operations were recorded, of all kinds, by counting histograms that moved; it only grows."""
+        for series in self.reader.series():
+            if (
+                series.buckets is not None
+                and series.number in self.names
+                and self.seen.get(series.number) is not series.buckets
+            ):
+                self.seen[series.number] = series.buckets
+                self.moved += 1
+        return self.moved
+
+    def operation(self, raw: RawInFlight) -> str:
+        """Return the name that an operation in flight has in the table of operations."""
+        return self.names.get(raw.number, raw.name)
 
 
 class Collector:
     """Reads the arenas below ``directory``; totals live below ``state``. :meth:`close` unmaps.
 
-    Raises :class:`Exhausted` or :class:`Unavailable` when the totals cannot be written; nothing is removed then.
+    ``positions`` tell how far events were already counted (by an agent before this one); events up to there are
+    returned marked as known, in :attr:`Collected.known`.
     """
 
-    def __init__(self, directory: Path, state: Path) -> None:
+    def __init__(self, directory: Path, state: Path, positions: Mapping[str, int] | None = None) -> None:
         self._directory = directory
         self._file = state / STATE_FILE
         self._open: dict[Path, _Open] = {}
-        self._broken: dict[Path, str] = {}
+        self._broken: dict[Path, tuple[str, int]] = {}
         self._totals = merging.Totals()
+        self._merged: dict[merging.Key, Series] = {}
         self._retired: dict[str, None] = {}
+        self._before = dict(positions or {})
         self._missed = 0
         self._overflowed_dead = 0
         self._internal_dead = 0
-        self.positions: dict[str, int] = {}
+        self._tick = 0
         self.notices: list[str] = []
         self._load()
 
@@ -114,44 +161,60 @@ class Collector:
 
     def collect(self, now_ns: int, now: float) -> Collected:
         """Return what all arenas say at ``now_ns`` (monotonic) and ``now`` (wall)."""
+        self._tick += 1
         self._scan()
         processes: list[Process] = []
-        parts: list[tuple[str, Any]] = []
+        parts: list[tuple[str, list[RawSeries]]] = []
         events: list[Event] = []
+        known: list[Event] = []
         touched: dict[str, float] = {}
         overflowed, internal, size = self._overflowed_dead, self._internal_dead, 0
         for path, one in list(self._open.items()):
+            reader = one.reader
             try:
-                one.reader.refresh()
-                process = self._process(one, now_ns, now)
-                series = one.reader.series()
-                events.extend(self._events(one, process, now_ns, now))
-            except ArenaError as error:
+                # In this order: what is read after the process was seen dead is final.
+                one.dead = one.dead or not arenas.alive(reader)
+                reader.refresh()
+                process = _process(one, now_ns, now)
+                self._events(one, process, now_ns, now, events, known)
+            except (ArenaError, Unavailable) as error:
                 self._break(path, str(error))
                 continue
             processes.append(process)
-            if not one.retired:
+            series = reader.series()
+            if one.dead:
+                parts.append((one.key, [figure for figure in series if figure.kind != "gauge"]))
+            else:
                 parts.append((one.key, series))
-                for raw in series:
-                    if raw.updated_ns:
-                        at = now - (now_ns - raw.updated_ns) / _clock.NS
-                        touched[raw.name] = max(touched.get(raw.name, 0.0), at)
-            overflowed += one.reader.overflowed
-            internal += one.reader.internal_errors
-            size += one.size
+                _touched(series, now_ns, now, touched)
+            overflowed += reader.overflowed
+            internal += reader.internal_errors
+            size += reader.bytes
+        before = self._merged
+        merged = merging.merge(parts, self._totals, before)
+        self._merged = merging.by_key(merged)
+        known_before = before.get
+        changed = tuple(one for key, one in self._merged.items() if known_before(key) is not one)
         events.sort(key=lambda event: event.at)
+        known.sort(key=lambda event: event.at)
         processes.sort(key=lambda process: (process.slot is None, process.slot or 0, process.created))
         return Collected(
             processes=tuple(processes),
-            series=tuple(merging.merge(parts, self._totals)),
+            series=tuple(merged),
+            changed=changed,
             gauges_set=touched,
             events=tuple(events),
+            known=tuple(known),
             missed=self._missed,
             overflowed=overflowed,
             internal_errors=internal,
             arena_bytes=size,
-            broken=tuple(self._broken.values()),
+            broken=tuple(why for why, _ in self._broken.values() if why),
         )
+
+    def positions(self) -> dict[str, int]:
+        """Return how far the events of each arena have been taken."""
+        return {one.key: one.last_seq for one in self._open.values()}
 
     def _scan(self) -> None:
         present = set(arenas.scan(self._directory))
@@ -159,25 +222,209 @@ class Collector:
             del self._broken[path]
         for path in [path for path in self._open if path not in present]:
             self._open.pop(path).reader.close()
-        for path in sorted(present - self._open.keys() - self._broken.keys()):
-            try:
-                reader = arenas.Reader(path)
-            except ArenaError as error:
-                self._break(path, str(error))
-                continue
-            except (FileNotFoundError, Unavailable):
-                continue
+        for path in sorted(present - self._open.keys()):
             key = path.name.removesuffix(".arena")
             if key in self._retired:
-                reader.close()
                 arenas.remove(path)
                 continue
-            one = self._open[path] = _Open(path, reader, key)
-            one.size = _size(path)
+            tries = self._broken[path][1] if path in self._broken else 0
+            if tries > PATIENCE and self._tick % RETRY_EVERY:
+                continue
+            try:
+                reader = arenas.Reader(path)
+            except (RoadworthyError, OSError) as error:
+                self._break(path, str(error))
+                continue
+            self._broken.pop(path, None)
+            self._open[path] = _Open(reader, key, -1)
 
     def _break(self, path: Path, why: str) -> None:
+        """Note a file that cannot be read; one that is just being made gets a few seconds before it is reported."""
         one = self._open.pop(path, None)
         if one is not None:
             one.reader.close()
-        if len(self._broken) < MOST_BROKEN:
-            self._broken[path] = f"{path.name} cannot be read: {why.splitlines()[0] if why else 'broken'}"
+        tries = self._broken[path][1] + 1 if path in self._broken else 1
+        if len(self._broken) < MOST_BROKEN or path in self._broken:
+            said = f"{path.name}: {' '.join(why.split())}" if tries > PATIENCE or one is not None else ""
+            self._broken[path] = (said, tries)
+
+    def _events(
+        self, one: _Open, process: Process, now_ns: int, now: float, events: list[Event], known: list[Event]
+    ) -> None:
+        found, missed = one.reader.events(one.last_seq, dead=one.dead)
+        counted = self._before.get(one.key, -1)
+        for raw in found:
+            one.last_seq = max(one.last_seq, raw.seq)
+            at = now if raw.at_ns is None else now - (now_ns - raw.at_ns) / _clock.NS
+            made = Event(
+                kind=EventKind(raw.kind),
+                at=at,
+                level=_LEVELS.get(raw.level, "info"),
+                source=raw.source,
+                text=raw.text,
+                pid=process.pid,
+                slot=process.slot,
+                seq=raw.seq,
+                fields=raw.fields,
+                torn=raw.torn,
+            )
+            (known if raw.seq <= counted else events).append(made)
+        self._missed += missed
+
+    # -- the dead
+
+    def series_of(self, key: str) -> tuple[Series, ...]:
+        """Return the last figures of one process's arena; empty when it is not open."""
+        one = self._find(key)
+        return tuple(merging.merge([(key, one.reader.series())], merging.Totals())) if one is not None else ()
+
+    def retire(self, keys: Iterable[str]) -> None:
+        """Add dead processes to the totals and remove their files; their last words must have been taken.
+
+        Raises :class:`Exhausted` or :class:`Unavailable` when the totals cannot be written; the files then stay and the
+        same call can be made again.
+        """
+        chosen = [(path, one) for path, one in self._open.items() if one.key in set(keys) and one.dead]
+        if not chosen:
+            return
+        totals = self._totals
+        overflowed, internal = self._overflowed_dead, self._internal_dead
+        for _, one in chosen:
+            totals = merging.retire(totals, one.reader.series())
+            overflowed += one.reader.overflowed
+            internal += one.reader.internal_errors
+        present = {path.name.removesuffix(".arena") for path in arenas.scan(self._directory)}
+        retired = {key: None for key in (*self._retired, *(one.key for _, one in chosen)) if key in present}
+        self._save(totals, retired, overflowed, internal)
+        self._totals, self._retired = totals, retired
+        self._overflowed_dead, self._internal_dead = overflowed, internal
+        for path, one in chosen:
+            del self._open[path]
+            one.reader.close()
+            arenas.remove(path)
+            (self._directory / f"stacks-{one.reader.pid}").unlink(missing_ok=True)
+
+    def _find(self, key: str) -> _Open | None:
+        return next((one for one in self._open.values() if one.key == key), None)
+
+    def close(self) -> None:
+        """Unmap all arenas."""
+        for one in self._open.values():
+            one.reader.close()
+        self._open.clear()
+
+    def _save(self, totals: merging.Totals, retired: Mapping[str, None], overflowed: int, internal: int) -> None:
+        content = {
+            "schema": SCHEMA,
+            "retired": list(retired),
+            "overflowed": overflowed,
+            "internal_errors": internal,
+            "totals": totals.to_json(),
+        }
+        write_atomically(self._file, json.dumps(content))
+
+    def _load(self) -> None:
+        try:
+            raw = json.loads(self._file.read_text("utf-8"))
+            check_schema(raw, SCHEMA)
+            self._totals = merging.Totals.from_json(raw["totals"])
+            self._retired = dict.fromkeys(raw["retired"])
+            self._overflowed_dead = int(raw["overflowed"])
+            self._internal_dead = int(raw["internal_errors"])
+        except FileNotFoundError:
+            return
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            self._set_aside(str(error))
+
+    def _set_aside(self, why: str) -> None:
+        aside = self._file.with_suffix(".json.broken")
+        self._file.replace(aside)
+        self._totals, self._retired = merging.Totals(), {}
+        self.notices.append(f"the totals of ended processes could not be read ({why}); set aside as {aside.name}")
+
+
+def _process(one: _Open, now_ns: int, now: float) -> Process:
+    reader = one.reader
+    one.learn()
+    beats = reader.beats()
+    marks = reader.marks()
+    return Process(
+        key=one.key,
+        pid=reader.pid,
+        start_ticks=reader.start_ticks,
+        slot=reader.slot,
+        generation=reader.generation,
+        alive=not one.dead,
+        closed=reader.closed,
+        injected=bool(reader.flags & FLAG_INJECTED),
+        descendant=bool(reader.flags & FLAG_DESCENDANT),
+        info=reader.info,
+        beats=tuple(
+            Beat(
+                name=beat.name,
+                kind=beat.kind,
+                pid=reader.pid,
+                slot=reader.slot,
+                count=beat.count,
+                age=None if beat.last_ns is None else max(0.0, (now_ns - beat.last_ns) / _clock.NS),
+                every=None if beat.every_ns is None else beat.every_ns / _clock.NS,
+            )
+            for beat in beats
+        ),
+        frames={
+            beat.name: max(0.0, (now_ns - beat.frame_ns) / _clock.NS) for beat in beats if beat.frame_ns is not None
+        },
+        turns={beat.name: beat.turns for beat in beats if beat.turns > 0},
+        in_flight=tuple(
+            InFlight(
+                name=one.operation(raw),
+                pid=reader.pid,
+                slot=reader.slot,
+                age=max(0.0, (now_ns - raw.start_ns) / _clock.NS),
+                context=raw.context,
+                parent=raw.parent,
+                thread=raw.thread,
+            )
+            for raw in reader.inflight()
+        ),
+        startup=_startup(reader, marks, now_ns, now),
+        stack_signal=reader.stack_signal,
+        stack_fd=reader.stack_fd,
+        python=_version(reader.python),
+        created=reader.created_wall_ns / _clock.NS,
+        created_ns=reader.created_ns,
+        marked_ready=any(mark.kind == "ready" for mark in marks),
+        recorded=one.recorded(),
+    )
+
+
+def _startup(reader: arenas.Reader, marks: list[RawMark], now_ns: int, now: float) -> Startup | None:
+    if not marks:
+        return None
+    began = next((mark.at_ns for mark in marks if mark.kind == "began"), reader.created_ns)
+    steps: list[StartupStep] = []
+    before = 0.0
+    total: float | None = None
+    for mark in marks:
+        if mark.kind == "began":
+            continue
+        at = max(0.0, (mark.at_ns - began) / _clock.NS)
+        steps.append(StartupStep(mark.label or mark.kind, at, max(0.0, at - before)))
+        before = at
+        if mark.kind == "ready" and total is None:
+            total = at
+    return Startup(reader.pid, reader.slot, now - (now_ns - began) / _clock.NS, total, tuple(steps))
+
+
+def _touched(series: Iterable[RawSeries], now_ns: int, now: float, touched: dict[str, float]) -> None:
+    newest: dict[str, int] = {}
+    for one in series:
+        if one.updated_ns > newest.get(one.name, 0):
+            newest[one.name] = one.updated_ns
+    for name, at_ns in newest.items():
+        touched[name] = max(touched.get(name, 0.0), now - (now_ns - at_ns) / _clock.NS)
+
+
+def _version(number: int) -> str:
+    """Return ``sys.hexversion`` as people write it."""
+    return f"{number >> 24 & 255}.{number >> 16 & 255}.{number >> 8 & 255}" if number > 0 else ""

@@ -1,4 +1,7 @@
-"""Groups of errors by fingerprint: how many, since when, how often, in which operation. Bounded; texts come redacted."""
+"""Groups of errors by fingerprint: how many, since when, how often, in which operation.
+
+Bounded; texts come redacted.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,18 @@ _MESSAGE: Final = 500
 class _Group:
     """One fingerprint's count, its minutes and what it looked like the last time."""
 
-    __slots__ = ("count", "first", "handled", "last", "message", "minutes", "operation", "operations", "traceback", "type")
+    __slots__ = (
+        "count",
+        "first",
+        "handled",
+        "last",
+        "message",
+        "minutes",
+        "operation",
+        "operations",
+        "traceback",
+        "type",
+    )
 
     def __init__(self, at: float) -> None:
         self.count = 0
@@ -79,8 +93,8 @@ class ErrorLog:
         found = sorted(self._groups.items(), key=lambda item: -item[1].last)[:most]
         return tuple(
             ErrorGroup(
-                fingerprint, group.type, group.message, group.operation, group.count, group.first, group.last, group.handled,
-                group.traceback,
+                fingerprint, group.type, group.message, group.operation, group.count, group.first, group.last,
+                group.handled, group.traceback,
             )
             for fingerprint, group in found
         )  # fmt: skip

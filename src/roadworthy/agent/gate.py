@@ -1,8 +1,10 @@
 """Who may ask the operations API for what: hosts, origins, tokens, sizes. In front of everything that answers.
 
-The API can restart a program and shows its errors, and every page in the user's browser can send requests to loopback. So:
+The API can restart a program and shows its errors, and every page in the user's browser can send requests to loopback.
+So:
 
-- the Host header must be a loopback name, an address, or configured, else a foreign name could be pointed here (DNS rebinding);
+- the Host header must be a loopback name, an address, or configured, else a foreign name could be pointed here (DNS
+  rebinding);
 - a request that another site's page made is refused, except following a link;
 - reading needs the token unless the server listens on loopback only; changing something always needs it;
 - a change from a browser also needs the page's CSRF value and the same origin;
@@ -35,8 +37,10 @@ MOST_BODY = 64 * 1024
 MOST_PATH = 1024
 MOST_QUERY = 8 * 1024
 MOST_HEADERS = 64
+MOST_HEADER_BYTES = 16 * 1024
 BODY_TIMEOUT = 10.0
 SEND_TIMEOUT = 30.0
+CLOSE = ((b"connection", b"close"),)
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 PROBLEM_TYPE = b"application/problem+json"
 
@@ -50,8 +54,8 @@ HEADERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Denied(Exception):  # noqa: N818 - named for what happened
+@dataclass(eq=False)
+class Denied(Exception):
     """A request that goes no further."""
 
     status: int
@@ -189,7 +193,7 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _check_host(rules: Rules, header: str) -> None:
-    """A name can be pointed anywhere by whoever owns it; an address cannot, so it is safe where we listen on more than loopback."""
+    """Refuse foreign names: a name can be pointed anywhere by whoever owns it, an address cannot."""
     host = host_of(header)
     if is_loopback(host) or host.rstrip(".") in rules.hosts or "*" in rules.hosts:
         return
@@ -204,7 +208,9 @@ def _check_host(rules: Rules, header: str) -> None:
 
 
 def _check_site(method: str, headers: dict[str, str]) -> None:
-    if headers.get("sec-fetch-site") == "cross-site" and not (method in SAFE_METHODS and headers.get("sec-fetch-mode") == "navigate"):
+    if headers.get("sec-fetch-site") == "cross-site" and not (
+        method in SAFE_METHODS and headers.get("sec-fetch-mode") == "navigate"
+    ):
         raise Denied(403, "foreign-origin", "Another site's page made this request.", "Open the dashboard itself.")
 
 
@@ -224,23 +230,36 @@ def _no_token(detail: str) -> Denied:
 
 
 def _check_page(rules: Rules, headers: dict[str, str]) -> None:
-    """Requests that carry what only browsers send must come from our own page."""
+    """Refuse what carries headers that only browsers send and does not come from our own page."""
     if not any(name in headers for name in ("origin", "referer", "cookie", "sec-fetch-site", "sec-fetch-mode")):
         return
     origin, host = headers.get("origin", ""), headers.get("host", "").lower()
     if origin.lower() not in {f"http://{host}", f"https://{host}"}:
-        raise Denied(403, "foreign-origin", f"A request from {origin[:80]!r} may not change anything.", "Use the dashboard itself.")
+        raise Denied(
+            403,
+            "foreign-origin",
+            f"A request from {origin[:80]!r} may not change anything.",
+            "Use the dashboard itself.",
+        )
     if not hmac.compare_digest(headers.get("x-roadworthy-csrf", "").encode(), rules.csrf.encode()):
-        raise Denied(403, "no-csrf", "The CSRF value is missing or wrong.", "Load the dashboard again and repeat what you did.")
+        raise Denied(
+            403, "no-csrf", "The CSRF value is missing or wrong.", "Load the dashboard again and repeat what you did."
+        )
 
 
 def _check_size(scope: Scope) -> None:
     if len(scope.get("raw_path") or b"") > MOST_PATH or len(scope["path"]) > MOST_PATH:
-        raise Denied(414, "path-too-long", f"The path is longer than {MOST_PATH} bytes.")
+        raise Denied(414, "path-too-long", f"The path is longer than {MOST_PATH} bytes.", headers=CLOSE)
     if len(scope.get("query_string", b"")) > MOST_QUERY:
-        raise Denied(414, "query-too-long", f"The query is longer than {MOST_QUERY} bytes.", "Ask for fewer things at once.")
+        raise Denied(
+            414, "query-too-long", f"The query is longer than {MOST_QUERY} bytes.", "Ask for fewer things at once."
+        )
     if len(scope["headers"]) > MOST_HEADERS:
-        raise Denied(431, "too-many-headers", f"There are more than {MOST_HEADERS} headers.")
+        raise Denied(431, "too-many-headers", f"There are more than {MOST_HEADERS} headers.", headers=CLOSE)
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > MOST_HEADER_BYTES:
+        raise Denied(431, "headers-too-large", f"The headers are larger than {MOST_HEADER_BYTES} bytes.", headers=CLOSE)
+    if scope.get("http_version") not in {"1.0", "1.1"}:
+        raise Denied(505, "wrong-version", "This server speaks HTTP/1.1.", headers=CLOSE)
 
 
 def _fold(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -248,7 +267,14 @@ def _fold(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for raw, value in headers:
         name = raw.decode("latin-1").lower()
-        if name in found and name in {"host", "authorization", "origin", "content-length", "content-type", "x-roadworthy-csrf"}:
+        if name in found and name in {
+            "host",
+            "authorization",
+            "origin",
+            "content-length",
+            "content-type",
+            "x-roadworthy-csrf",
+        }:
             raise Denied(400, "repeated-header", f"The header {name!r} came twice.")
         found[name] = value.decode("latin-1")
     return found
@@ -256,12 +282,14 @@ def _fold(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 async def _body(headers: dict[str, str], receive: Receive) -> bytes:
     """Return the whole body; it may be small and JSON, and must arrive soon."""
+    if "content-length" in headers and "transfer-encoding" in headers:
+        raise Denied(400, "two-lengths", "The request says its length in two ways.", headers=CLOSE)
     length = headers.get("content-length", "0").strip()
     if not (length.isascii() and length.isdigit()) and length:
         raise Denied(400, "bad-length", f"Content-Length cannot be {length[:40]!r}.")
     if length in {"", "0"} and "transfer-encoding" not in headers:
         return b""
-    too_large = Denied(413, "body-too-large", f"The body is larger than {MOST_BODY} bytes.", headers=((b"connection", b"close"),))
+    too_large = Denied(413, "body-too-large", f"The body is larger than {MOST_BODY} bytes.", headers=CLOSE)
     if len(length) > len(str(MOST_BODY)) + 1 or int(length or 0) > MOST_BODY:
         raise too_large
     body = b""
@@ -269,14 +297,14 @@ async def _body(headers: dict[str, str], receive: Receive) -> bytes:
         async with asyncio.timeout(BODY_TIMEOUT):
             while True:
                 message = await receive()
-                body += message.get("body", b"")
+                body += bytes(message.get("body", b""))
                 if len(body) > MOST_BODY:
                     raise too_large
                 if message["type"] != "http.request" or not message.get("more_body"):
                     break
     except TimeoutError:
         detail = f"The body did not arrive within {BODY_TIMEOUT:.0f} s."
-        raise Denied(408, "body-too-slow", detail, headers=((b"connection", b"close"),)) from None
+        raise Denied(408, "body-too-slow", detail, headers=CLOSE) from None
     media = headers.get("content-type", "").partition(";")[0].strip().lower()
     if body and media != "application/json":
         raise Denied(415, "wrong-type", f"The body is {media[:60] or 'of no stated type'}, not application/json.")

@@ -13,6 +13,9 @@ from roadworthy.types import System
 LIMITS_EVERY: Final = 10
 """Samples between two readings of cgroup files."""
 
+SHORTEST: Final = 0.4
+"""Seconds between two samples below which the last one stands: rates over less would be noise."""
+
 _SECTOR: Final = 512
 _WHOLE_DISK_HAS_NO: Final = ("loop", "ram", "zram", "dm-", "md", "sr", "fd")
 
@@ -52,7 +55,10 @@ def parse_network(text: str) -> tuple[int, int]:
 
 
 def parse_disks(text: str, whole: frozenset[str]) -> tuple[int, int]:
-    """Return (read, written) bytes over the whole disks named, from ``/proc/diskstats``; partitions would count twice."""
+    """Return (read, written) bytes over the whole disks named, from ``/proc/diskstats``.
+
+    Partitions would count twice.
+    """
     read = written = 0
     for line in text.splitlines():
         words = line.split()
@@ -72,12 +78,15 @@ class HostSampler:
         self._before: dict[str, tuple[int, int]] = {}
         self._at_ns = 0
         self._count = 0
+        self._last: System | None = None
         self._limits = cgroup.Limits()
         self._disks: frozenset[str] = frozenset()
 
     def sample(self, now_ns: int) -> tuple[System, cgroup.Limits]:
         """Return the host's figures at ``now_ns`` and the limits that bind us."""
         elapsed = (now_ns - self._at_ns) / NS if self._at_ns else None
+        if self._last is not None and elapsed is not None and elapsed < SHORTEST:
+            return self._last, self._limits
         self._at_ns = now_ns
         memory = parse_memory(self._read("meminfo") or "")
         if self._count % LIMITS_EVERY == 0:
@@ -95,8 +104,8 @@ class HostSampler:
         read, write = self._rates("disk", disks, elapsed)
         received, sent = self._rates("net", parse_network(self._read("net/dev") or ""), elapsed)
         total, used = self._memory(memory, limits)
-        disk_total, disk_used = _space(self._disk_path)
-        return System(
+        disk_total, disk_used = space(self._disk_path)
+        self._last = System(
             cpu_percent=100.0 * busy[0] / busy[1] if busy and busy[1] > 0 else None,
             cpus=limits.cpus,
             load1=self._load(),
@@ -113,7 +122,8 @@ class HostSampler:
             net_sent=sent,
             processes=self._process_count(),
             limited_by=limits.by,
-        ), limits
+        )
+        return self._last, limits
 
     def close(self) -> None:
         """Close all descriptors."""
@@ -162,7 +172,7 @@ class HostSampler:
         return int(words[3].partition("/")[2]) if len(words) > 3 and "/" in words[3] else None  # noqa: PLR2004 - proc(5)
 
 
-def _space(path: str) -> tuple[int | None, int | None]:
+def space(path: str) -> tuple[int | None, int | None]:
     """Return (size, used) in bytes of the file system that holds ``path``; space kept for root counts as used."""
     try:
         found = os.statvfs(path)
@@ -184,3 +194,8 @@ def _whole_disks() -> frozenset[str]:
 def _read_text(path: str) -> str | None:
     data = read_file(path)
     return None if data is None else data.decode("utf-8", "replace")
+
+
+def oom_kills() -> int | None:
+    """Return how often the kernel killed in our cgroup for want of memory; None where it is not told."""
+    return cgroup.limits(_read_text).oom_kills

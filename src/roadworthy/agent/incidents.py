@@ -13,8 +13,7 @@ import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from roadworthy.arena.layout import quantile
 from roadworthy.config.places import private
@@ -22,6 +21,9 @@ from roadworthy.errors import Exhausted, Unavailable
 from roadworthy.log.redact import redact
 from roadworthy.types import Event, ExitStatus, History, IncidentSummary, InFlight, Resources, Series
 from roadworthy.watch.words import exit_status
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SCHEMA: Final = 1
 LAST_SECONDS: Final = 60.0
@@ -107,7 +109,10 @@ def summary(words: LastWords) -> IncidentSummary:
 
 
 def bundle(words: LastWords, app: str) -> dict[str, Any]:
-    """Return the whole as plain JSON values, bounded; texts of the program come redacted and output is redacted here."""
+    """Return the whole as plain JSON values, bounded.
+
+    Texts of the program come redacted and output is redacted here.
+    """
     since = words.at - LAST_SECONDS
     recent = [event for event in words.events if event.at >= since][-MOST_EVENTS:]
     return {
@@ -171,6 +176,21 @@ def of_death(
     )
 
 
+def of_hang(base: LastWords, *, kind: str, reason: str, since: float | None, stacks: str, no_stacks: str) -> LastWords:
+    """Return last words for a worker that hangs or does not progress; it may still be alive."""
+    what = "hangs" if kind == "hang" else "does not progress"
+    return replace(
+        base,
+        kind=kind,
+        title=f"worker {base.slot} {what}: {reason}",
+        reason=reason,
+        happened=since,
+        detected_after=None if since is None else max(0.0, base.at - since),
+        stacks=stacks,
+        no_stacks=no_stacks,
+    )
+
+
 def tail(path: Path, most: int = TAIL) -> str:
     """Return the last whole lines of a file, at most ``most`` bytes; empty when it is not there."""
     try:
@@ -219,7 +239,10 @@ def read_kernel_log(path: str = "/dev/kmsg", most: int = 2_000) -> list[str]:
 
 
 def was_oom(signal: int | None, pid: int, oom_before: int | None, oom_now: int | None, kernel: Iterable[str]) -> bool:
-    """Return whether the kernel says that this death by SIGKILL was for want of memory: its log, else the group's counter."""
+    """Return whether the kernel says that this death by SIGKILL was for want of memory.
+
+    Its log, else the group's counter.
+    """
     if signal != 9:  # noqa: PLR2004 - SIGKILL
         return False
     if pid in kernel_killed(kernel):
@@ -239,7 +262,10 @@ class Incidents:
         self._open: dict[int, tuple[IncidentSummary, dict[str, Any], float]] = {}
 
     def save(self, words: LastWords) -> IncidentSummary:
-        """Keep an incident; returns its line. Raises :class:`Exhausted` or :class:`Unavailable` when it cannot be written."""
+        """Keep an incident; returns its line.
+
+        Raises :class:`Exhausted` or :class:`Unavailable` when it cannot be written.
+        """
         line, content = summary(words), bundle(words, self._app)
         self._recent.append(line)
         if words.slot is not None:
@@ -250,18 +276,47 @@ class Incidents:
         return line
 
     def recovered(self, slot: int, at: float) -> IncidentSummary | None:
-        """Note that the worker of ``slot`` works again at ``at`` (wall); returns the completed line, None if there was none."""
+        """Note that the worker of ``slot`` works again at ``at`` (wall).
+
+        Returns the completed line, None if there was none.
+        """
         found = self._open.pop(slot, None)
         if found is None:
             return None
         line, content, began = found
         done = replace(line, recovered_after=max(0.0, at - began))
         content["summary"] = asdict(done)
+        self._put(done)
+        self._write(done, content)
+        return done
+
+    def ended(self, slot: int, pid: int, status: ExitStatus) -> bool:
+        """Add how a process ended to its incident of a hang; False when it has none. Raises as :meth:`save`."""
+        found = self._open.get(slot)
+        if found is None or found[0].pid != pid or found[0].exit is not None:
+            return False
+        line, content, began = found
+        done = replace(line, exit=status)
+        content["summary"] = asdict(done)
+        self._open[slot] = (done, content, began)
+        self._put(done)
+        self._write(done, content)
+        return True
+
+    def reported(self, slot: int, pid: int) -> bool:
+        """Return whether an incident of this very process is open."""
+        found = self._open.get(slot)
+        return found is not None and found[0].pid == pid
+
+    def replaced(self, slot: int, pid: int | None) -> bool:
+        """Return whether another process than the one of the open incident fills the slot now."""
+        found = self._open.get(slot)
+        return found is not None and pid is not None and found[0].pid != pid
+
+    def _put(self, done: IncidentSummary) -> None:
         for index, one in enumerate(self._recent):
             if one.id == done.id:
                 self._recent[index] = done
-        self._write(done, content)
-        return done
 
     def open_slots(self) -> frozenset[int]:
         """Return the slots whose last incident has not been made good yet."""
@@ -288,8 +343,18 @@ class Incidents:
             (self._directory / name).unlink(missing_ok=True)
 
 
+def check_schema(raw: Mapping[str, Any], schema: int) -> None:
+    """Raise ``ValueError`` when a saved file is of another version."""
+    if raw["schema"] != schema:
+        message = f"schema {raw['schema']}, this version reads {schema}"
+        raise ValueError(message)
+
+
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a file as a whole; raises :class:`Exhausted` (disk full) or :class:`Unavailable`, the old one then stays."""
+    """Replace a file as a whole.
+
+    Raises :class:`Exhausted` (disk full) or :class:`Unavailable`, the old one then stays.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -1,4 +1,4 @@
-"""One process as ``/proc`` tells it: parsers that are functions of bytes, and cached descriptors for reading every second.
+"""One process as ``/proc`` tells it: parsers that are functions of bytes, and descriptors that are kept open.
 
 A descriptor of ``/proc/<pid>/stat`` stays bound to *that* process: after its end reading fails with ESRCH even when the
 number was given to somebody else, so a cached descriptor is an identity check that costs nothing. Opening the file
@@ -109,7 +109,10 @@ def read_file(path: str, most: int = 65536) -> bytes | None:
 
 
 class ProcFiles:
-    """The descriptors of one process's ``stat`` and ``io``, kept open between samples; :meth:`close` gives them back."""
+    """The descriptors of one process's ``stat`` and ``io``, kept open between samples.
+
+    :meth:`close` gives them back.
+    """
 
     __slots__ = ("_io", "_io_refused", "_root", "_stat", "pid")
 

@@ -21,6 +21,9 @@ from roadworthy.types import Resources, System
 RESCAN_EVERY = 10
 """Samples between two looks at processes that were not the program's: a number may have been given away again."""
 
+SHORTEST = 0.4
+"""Seconds between two samples below which rates are not worked out anew."""
+
 LIMITS_EVERY = 30
 """Samples between two readings of limits, which change rarely."""
 
@@ -77,7 +80,19 @@ class ProcessSampler(Protocol):
 class _Tracked:
     """What is remembered of one process between samples."""
 
-    __slots__ = ("at_ns", "children_cpu", "command", "cpu", "fd_limit", "files", "io", "ppid", "slot")
+    __slots__ = (
+        "at_ns",
+        "children_cpu",
+        "command",
+        "cpu",
+        "fd_limit",
+        "files",
+        "io",
+        "percent",
+        "ppid",
+        "rates",
+        "slot",
+    )
 
     def __init__(self, files: ProcFiles, stat: Stat, slot: int | None, command: str) -> None:
         self.files = files
@@ -89,6 +104,8 @@ class _Tracked:
         self.io: tuple[int, int] | None = None
         self.fd_limit: int | None = None
         self.at_ns = 0
+        self.percent: float | None = None
+        self.rates: tuple[float | None, float | None] = (None, None)
 
 
 class Sampler:
@@ -107,7 +124,10 @@ class Sampler:
     def sample(
         self, now_ns: int, workers: Mapping[int, int], *, keeper: int | None = None, agent: int | None = None
     ) -> Sample:
-        """Return the sample at ``now_ns`` for ``workers`` (slot to pid); processes that ended meanwhile are left out."""
+        """Return the sample at ``now_ns`` for ``workers`` (slot to pid).
+
+        Processes that ended meanwhile are left out.
+        """
         self._count += 1
         stats = self._walk(workers, keeper, agent)
         samples = [self._one(now_ns, stat, self._tracked[pid]) for pid, stat in stats.items()]
@@ -147,7 +167,8 @@ class Sampler:
             self._outside.intersection_update(seen)
         roots = {pid: slot for slot, pid in workers.items()}
         stats: dict[int, Stat] = {}
-        self._gone.clear()
+        for pid in [pid for pid in self._gone if pid not in self._tracked]:
+            del self._gone[pid]
         fresh: dict[int, tuple[ProcFiles, Stat]] = {}
         for pid, one in list(self._tracked.items()):
             stat = one.files.stat()
@@ -181,9 +202,9 @@ class Sampler:
             if pid in self._tracked:
                 self._tracked[pid].slot = slot
         for pid, (files, stat) in fresh.items():
-            slot, belongs = self._belongs(pid, fresh, roots, keeper)
+            owner, belongs = self._belongs(pid, fresh, roots, keeper)
             if belongs:
-                self._tracked[pid] = _Tracked(files, stat, slot, self._redact(files.command()))
+                self._tracked[pid] = _Tracked(files, stat, owner, self._redact(files.command()))
                 stats[pid] = stat
             else:
                 files.close()
@@ -192,7 +213,10 @@ class Sampler:
     def _belongs(
         self, pid: int, fresh: Mapping[int, tuple[ProcFiles, Stat]], roots: Mapping[int, int], keeper: int | None
     ) -> tuple[int | None, bool]:
-        """Return (slot, whether it is the program's) by going up the parents; an orphan at the keeper has no known slot."""
+        """Return (slot, whether it is the program's) by going up the parents.
+
+        An orphan at the keeper has no known slot.
+        """
         for _ in range(len(fresh) + 1):
             if pid in roots:
                 return roots[pid], True
@@ -210,16 +234,15 @@ class Sampler:
         if tracked.cpu < 0 or self._count % LIMITS_EVERY == 0:
             tracked.fd_limit = tracked.files.fd_limit()
         elapsed = (now_ns - tracked.at_ns) / NS
-        known = tracked.cpu >= 0 and elapsed > 0
-        percent = read = write = None
-        io = tracked.files.io()
-        if known:
-            reaped = max(0, stat.children_cpu - tracked.children_cpu - self._gone.get(stat.pid, 0))
-            percent = (stat.cpu - tracked.cpu + reaped) / TICKS / elapsed * 100.0
-            if io is not None and tracked.io is not None:
-                read, write = ((after - before) / elapsed for after, before in zip(io, tracked.io, strict=True))
         tracked.ppid = stat.ppid
-        tracked.cpu, tracked.children_cpu, tracked.io, tracked.at_ns = stat.cpu, stat.children_cpu, io, now_ns
+        # Over less than half a second the clock ticks of CPU time would be noise: the last rates stand.
+        if tracked.cpu < 0 or elapsed >= SHORTEST:
+            io = tracked.files.io()
+            if tracked.cpu >= 0:
+                reaped = max(0, stat.children_cpu - tracked.children_cpu - self._gone.pop(stat.pid, 0))
+                tracked.percent = (stat.cpu - tracked.cpu + reaped) / TICKS / elapsed * 100.0
+                tracked.rates = _rates(io, tracked.io, elapsed)
+            tracked.cpu, tracked.children_cpu, tracked.io, tracked.at_ns = stat.cpu, stat.children_cpu, io, now_ns
         return ProcessSample(
             pid=stat.pid,
             ppid=stat.ppid,
@@ -228,13 +251,13 @@ class Sampler:
             state=stat.state,
             comm=stat.comm,
             command=tracked.command,
-            cpu_percent=percent,
+            cpu_percent=tracked.percent,
             rss=stat.rss,
             threads=stat.threads,
             fds=tracked.files.fds(),
             fd_limit=tracked.fd_limit,
-            read_bytes=read,
-            write_bytes=write,
+            read_bytes=tracked.rates[0],
+            write_bytes=tracked.rates[1],
         )
 
     def _ours(self, now_ns: int, pid: int | None) -> ProcessSample | None:
@@ -275,6 +298,14 @@ def add(processes: Iterable[ProcessSample], memory_limit: int | None) -> Resourc
         read_bytes=_sum(one.read_bytes for one in members),
         write_bytes=_sum(one.write_bytes for one in members),
     )
+
+
+def _rates(
+    now: tuple[int, int] | None, before: tuple[int, int] | None, elapsed: float
+) -> tuple[float | None, float | None]:
+    if now is None or before is None:
+        return None, None
+    return max(0.0, (now[0] - before[0]) / elapsed), max(0.0, (now[1] - before[1]) / elapsed)
 
 
 def _fullness(one: ProcessSample) -> float:

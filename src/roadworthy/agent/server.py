@@ -1,7 +1,7 @@
 """The operations API's server: one listening socket in the agent's event loop, and a second one for probes when asked.
 
-A port that was given is that port or an error; otherwise it is 9900 or the next free one. A client that sends its request
-too slowly, opens too many connections or does not read its answer is let go.
+A port that was given is that port or an error; otherwise it is 9900 or the next free one. A client that sends its
+request too slowly, opens too many connections or does not read its answer is let go.
 """
 
 from __future__ import annotations
@@ -10,35 +10,40 @@ import asyncio
 import contextlib
 import errno
 import os
+import re
 import secrets
 import socket
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from roadworthy.agent.gate import PROBLEM_TYPE, App, Gate, Rules, document, is_loopback
+from roadworthy.agent.gate import MOST_HEADER_BYTES, PROBLEM_TYPE, App, Gate, Rules, document, is_loopback
 from roadworthy.errors import PortInUse, Refused, Unavailable, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from starlette.requests import Request
 
 FIRST_PORT = 9900
 PORTS_TRIED = 100
 REQUEST_TIMEOUT = 10.0
 KEEP_ALIVE = 20
 MOST_CONNECTIONS = 128
-MOST_HEADER_BYTES = 16 * 1024
 STOP_GRACE = 2
+LAST_WORDS = 0.5
 PROBE_PATHS = frozenset({"/health", "/livez", "/readyz", "/startupz"})
 
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{32,128}\Z")
 _HINTS = {404: "See /api/openapi.json for what there is.", 405: "See /api/openapi.json for how it is asked."}
 _CODES = {404: "not-found", 405: "wrong-method", 400: "bad-request", 500: "internal-error"}
 
@@ -62,7 +67,11 @@ class Server:
         public: frozenset[str] = PROBE_PATHS,
     ) -> None:
         if not token:
-            raise Refused("the operations API has no token", why="Without one anybody could restart the program.", hint="Make one with new_token().")
+            raise Refused(
+                "the operations API has no token",
+                why="Without one anybody could restart the program.",
+                hint="Make one with new_token().",
+            )
         self.host = host
         self.port = port
         self._port_given = port_given
@@ -74,11 +83,12 @@ class Server:
         self.probe_app: App = Gate(application(probes), everybody)
         self._listening: list[socket.socket] = []
         self._servers: list[_Quiet] = []
+        self._stopping = False
 
     @property
     def url(self) -> str:
         """Return the address for people on this machine; ``port`` is right only after :meth:`bind`."""
-        host = "127.0.0.1" if self.host in {"0.0.0.0", ""} else "::1" if self.host == "::" else self.host  # noqa: S104 - asked, not bound
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
@@ -87,7 +97,7 @@ class Server:
         return self._rules.csrf
 
     def bind(self) -> None:
-        """Open the sockets; raises :class:`PortInUse` or :class:`Unavailable`, and :class:`UsageError` for a bad probe address."""
+        """Open the sockets; raises :class:`PortInUse`, :class:`Unavailable`, or :class:`UsageError` for no address."""
         probe = _parse_bind(self._probe_bind) if self._probe_bind else None
         tried = 1 if self._port_given or self.port == 0 else PORTS_TRIED
         try:
@@ -112,6 +122,8 @@ class Server:
             self.bind()
         apps = [self.app, self.probe_app][: len(self._listening)]
         self._servers = [_Quiet(_config(app)) for app in apps]
+        if self._stopping:
+            self.stop()
         try:
             async with asyncio.TaskGroup() as group:
                 for server, listening in zip(self._servers, self._listening, strict=True):
@@ -120,7 +132,8 @@ class Server:
             self.close()
 
     def stop(self) -> None:
-        """Ask :meth:`serve` to end; open answers get two seconds."""
+        """Ask :meth:`serve` to end; answers under way get half a second, event streams too."""
+        self._stopping = True
         for server in self._servers:
             server.should_exit = True
 
@@ -134,14 +147,20 @@ def new_token(path: Path) -> str:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         kind = Refused if error.errno == errno.ELOOP else Unavailable
-        raise kind("cannot use the token file", why=f"{error.strerror} ({path.name}).", hint="Remove it and start again.") from error
+        raise kind(
+            "cannot use the token file", why=f"{error.strerror} ({path.name}).", hint="Remove it and start again."
+        ) from error
     with os.fdopen(descriptor, "r+", encoding="ascii", errors="replace") as file:
         found = os.fstat(descriptor)
         if found.st_uid != os.getuid() or found.st_nlink != 1:
-            raise Refused("the token file is not ours alone", why="Somebody else could know the token.", hint="Remove it and start again.")
+            raise Refused(
+                "the token file is not ours alone",
+                why="Somebody else could know the token.",
+                hint="Remove it and start again.",
+            )
         os.fchmod(descriptor, 0o600)
         token = file.read(256).strip()
-        if len(token) < 32 or not token.replace("-", "").replace("_", "").isalnum():  # noqa: PLR2004 - what token_urlsafe(32) never is
+        if not _TOKEN.match(token):
             token = secrets.token_urlsafe(32)
             file.seek(0)
             file.truncate()
@@ -173,7 +192,13 @@ _DETAILS = {404: "There is nothing at this path.", 405: "This path is asked in a
 
 async def _own_error(_request: Request, _error: Exception) -> Response:
     """Starlette raises the error again afterwards, so that it is logged; the client is told nothing of its inside."""
-    return _problem(500, "internal-error", "The agent failed to answer; the program is not concerned.", "The agent's log says why.", {})
+    return _problem(
+        500,
+        "internal-error",
+        "The agent failed to answer; the program is not concerned.",
+        "The agent's log says why.",
+        {},
+    )
 
 
 def _problem(status: int, code: str, detail: str, hint: str, headers: dict[str, str]) -> Response:
@@ -186,7 +211,11 @@ def _problem(status: int, code: str, detail: str, hint: str, headers: dict[str, 
 def _parse_bind(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not port.isdigit() or not 0 <= int(port) <= 65535:  # noqa: PLR2004 - what a port may be
-        raise UsageError(f"{text!r} is no address to listen on", why="It came from --probe-bind.", hint="For example: --probe-bind 0.0.0.0:9901")
+        raise UsageError(
+            f"{text!r} is no address to listen on",
+            why="It came from --probe-bind.",
+            hint="For example: --probe-bind 0.0.0.0:9901",
+        )
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
@@ -198,11 +227,15 @@ def _listen_first(host: str, port: int, tried: int) -> socket.socket:
             if error.errno != errno.EADDRINUSE:
                 raise Unavailable(
                     f"cannot listen on {host}:{candidate}",
-                    why=f"{error.strerror or error} (errno {error.errno}).",
+                    why=f"{error.strerror} (errno {error.errno}).",
                     hint="Choose another address, for example: --ops-port 9910",
                 ) from error
     which = f"port {port} of {host} is" if tried == 1 else f"ports {port} to {port + tried - 1} of {host} are"
-    raise PortInUse(f"{which} in use", why="Another program listens there.", hint=f"End it, or choose another port: --ops-port {port + tried}")
+    raise PortInUse(
+        f"{which} in use",
+        why="Another program listens there.",
+        hint=f"End it, or choose another port: --ops-port {port + tried}",
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -212,7 +245,7 @@ def _listen(host: str, port: int) -> socket.socket:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((host, port))
         opened.listen(MOST_CONNECTIONS)
-        opened.setblocking(False)
+        opened.setblocking(False)  # noqa: FBT003 - the standard library has it by position only
     except BaseException:
         opened.close()
         raise
@@ -260,8 +293,8 @@ class _Bounded(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        waiting = self.cycle is None or self.cycle.response_complete
-        if not waiting:
+        cycle: RequestResponseCycle | None = self.cycle  # the base class leaves it None until the first request
+        if cycle is not None and not cycle.response_complete:
             self._in_time()
         elif self._late is None:
             self._late = self.loop.call_later(REQUEST_TIMEOUT, self._too_late)
@@ -269,6 +302,10 @@ class _Bounded(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._in_time()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self.loop.call_later(LAST_WORDS, self.transport.close)
 
     def send_400_response(self, _message: str) -> None:
         self._say(400, "bad-request", "This is no valid HTTP request, or its headers are too large.")
@@ -286,6 +323,11 @@ class _Bounded(H11Protocol):
     def _say(self, status: int, code: str, detail: str) -> None:
         """Answer below HTTP's state machine, which a broken request has left in no state to answer."""
         body = document(status, code, detail)
-        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\ncontent-type: {PROBLEM_TYPE.decode()}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        self.transport.write(head.encode() + body)
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+            f"content-type: {PROBLEM_TYPE.decode()}",
+            f"content-length: {len(body)}",
+            "connection: close",
+        )
+        self.transport.write("\r\n".join(head).encode() + b"\r\n\r\n" + body)
         self.transport.close()

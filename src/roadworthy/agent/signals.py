@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from roadworthy.types import Beat, CheckResult, Event, EventKind, Kind, Series, Signal
+from roadworthy.types import Beat, CheckResult, Event, EventKind, Kind, Labels, Series, Signal
 from roadworthy.watch.operations import CLIENT, DATABASE, OPERATIONS, REQUESTS, attempt
 
 STALE_INTERVALS: Final = 3.0
 STALE_AT_LEAST: Final = 10.0
-MOST: Final = 500
+MOST: Final = 50
+"""Names of each kind that are told apart; the rest is counted as others."""
 
 KINDS: Final = (
     "operations", "requests", "client calls", "timers", "metrics", "logs", "errors", "usage", "checks", "collectors",
@@ -51,17 +52,24 @@ class _Seen:
 
 
 class SignalBook:
-    """Remembers by kind and name what was received; :meth:`signals` lists it. Bounded to 500 names."""
+    """Remembers by kind and name what was received; :meth:`signals` lists it. Bounded to 50 names of each kind."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], _Seen] = {}
-        self._counts: dict[tuple[str, str], float] = {}
+        self._kinds: dict[str, int] = {}
+        self._where: dict[tuple[str, Labels], tuple[str, str] | None] = {}
+        self._counts: dict[tuple[str, Labels], float] = {}
 
     def _entry(self, kind: str, name: str) -> _Seen:
         key = (kind, name)
-        if key not in self._seen and len(self._seen) >= MOST:
-            key = (kind, "(others)")
-        return self._seen.setdefault(key, _Seen())
+        found = self._seen.get(key)
+        if found is None:
+            if self._kinds.get(kind, 0) >= MOST:
+                key = (kind, "(others)")
+            if key not in self._seen:
+                self._kinds[kind] = self._kinds.get(kind, 0) + 1
+            found = self._seen.setdefault(key, _Seen())
+        return found
 
     def events(self, events: Iterable[Event]) -> None:
         """Take the events of a tick."""
@@ -73,21 +81,22 @@ class SignalBook:
                 entry.count += 1
                 entry.last = max(entry.last or 0.0, event.at)
 
-    def series(self, at: float, series: Iterable[Series]) -> None:
-        """Take the merged series of a tick; a count that moved since the one before is a signal received."""
-        totals: dict[tuple[str, str], float] = {}
-        for one in series:
-            where = _where(one)
-            if where is not None:
-                totals[where] = totals.get(where, 0.0) + _count(one)
-        for (kind, name), total in totals.items():
-            entry = self._entry(kind, name)
+    def series(self, at: float, changed: Iterable[Series]) -> None:
+        """Take the merged series that changed since the tick before; a count that moved is a signal received."""
+        first = not self._counts
+        for one in changed:
+            key = (one.name, one.labels)
+            where = self._where[key] if key in self._where else self._where.setdefault(key, _where(one))
+            if where is None:
+                continue
+            entry = self._entry(*where)
             entry.declared = True
-            before = self._counts.get((kind, name))
-            if total > 0 and total != before and before is not None:
+            count = _count(one)
+            before = self._counts.get(key, 0.0)
+            self._counts[key] = count
+            entry.count += int(count) - int(before)
+            if count > before and not first:
                 entry.last = at
-            self._counts[kind, name] = total
-            entry.count = int(total)
 
     def gauges(self, touched: Mapping[str, float]) -> None:
         """Take when each gauge was last set (name to wall seconds); setting it to the same value again counts."""
@@ -135,7 +144,10 @@ class SignalBook:
             entry.last = at
 
     def signals(self, now: float) -> tuple[Signal, ...]:
-        """Return all signals in the order of their kinds; kinds of which nothing is known are listed as never received."""
+        """Return all signals in the order of their kinds.
+
+        Kinds of which nothing is known are listed as never received.
+        """
         by_kind: dict[str, list[Signal]] = {kind: [] for kind in KINDS}
         for (kind, name), seen in self._seen.items():
             allowed = max(STALE_AT_LEAST, STALE_INTERVALS * seen.every) if seen.every else None
@@ -145,11 +157,13 @@ class SignalBook:
             )
         found: list[Signal] = []
         for kind, members in by_kind.items():
-            found.extend(sorted(members, key=lambda one: one.name) or [Signal(kind, "", declared=False, count=0, last=None)])
+            found.extend(
+                sorted(members, key=lambda one: one.name) or [Signal(kind, "", declared=False, count=0, last=None)]
+            )
         return tuple(found)
 
 
-def _where(one: Series) -> tuple[str, str] | None:
+def _where(one: Series) -> tuple[str, str] | None:  # noqa: PLR0911 - a table
     if one.name == REQUESTS:
         return "requests", dict(one.labels).get("http.route") or "(no route)"
     if one.name == OPERATIONS:

@@ -13,12 +13,14 @@ import os
 import signal as _signal
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from roadworthy import _clock
 from roadworthy.agent.proc import catches, parse_stat, read_file
 from roadworthy.log.redact import redact
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MOST: Final = 256 * 1024
 WAIT: Final = 2.0
@@ -58,7 +60,7 @@ def obstacle(pid: int, signal: int, descriptor: int, path: Path, root: str = "/p
 async def dump(
     pid: int, start_ticks: int, *, signal: int, descriptor: int, path: Path, send: Send, root: str = "/proc"
 ) -> Stacks:
-    """Ask a process for its stacks and return what it wrote, at most 256 KiB; :attr:`Stacks.why_not` when it cannot be had.
+    """Ask a process for its stacks and return what it wrote, at most 256 KiB, or why it cannot be had.
 
     Takes at most two seconds. Nothing is sent to a process that does not catch the signal, which would end it.
     """
@@ -66,7 +68,7 @@ async def dump(
     if why:
         return Stacks(why_not=why)
     before = _size(path)
-    stopped = _state(pid, start_ticks, root) in {"T"}
+    stopped = _state(pid, start_ticks, root) == "T"
     send(pid, start_ticks, signal)
     if stopped:
         send(pid, start_ticks, int(_signal.SIGCONT))
@@ -88,7 +90,10 @@ async def dump(
 
 
 def direct(pid: int, start_ticks: int, signal: int) -> None:
-    """Signal a process by pidfd after checking its start time; one that has ended is left alone (attached, no keeper)."""
+    """Signal a process by pidfd after checking its start time.
+
+    One that has ended is left alone (attached, no keeper).
+    """
     try:
         handle = os.pidfd_open(pid)
     except OSError:

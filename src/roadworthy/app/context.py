@@ -80,3 +80,8 @@ def _text(value: object) -> str:
         return str(value)
     except Exception:
         return f"<{type(value).__name__}>"  # its own __str__ failed, which is the program's affair
+
+
+def label_text(value: object, most: int) -> str:
+    """Return anything as text of at most ``most`` characters: redacted, on one line."""
+    return one_line(redact(_text(value)[: most * 4]))[:most]

@@ -12,11 +12,13 @@ import re
 from collections.abc import Mapping
 from types import CodeType, TracebackType
 
+from roadworthy._clock import monotonic_ns
 from roadworthy.app import context as contexts
 from roadworthy.app import guard, start
 from roadworthy.log.redact import redact
 
 COUNTER = "errors"
+MARK = "__roadworthy_recorded__"
 ERROR_LEVEL = 40
 MOST_FRAMES = 32
 MOST_CHAIN = 8
@@ -25,11 +27,11 @@ LONGEST_TRACEBACK = 2400
 """Characters of a traceback that are kept: its end, where the cause is."""
 
 _KEPT = 512
-_KEPT_RECENT = 32
+_SAME_NS = 1_000_000_000
+_recent: dict[int, object] = {}  # integrations/errors.py still clears an entry here; marks have taken its place
 _frame_names: dict[CodeType, str] = {}
 _digests: dict[tuple[object, ...], str] = {}
 _messages: dict[str, str] = {}
-_recent: dict[int, tuple[type[BaseException], CodeType | None, int]] = {}
 
 _VARIABLE = re.compile(
     r"""
@@ -68,7 +70,7 @@ def record(
 
             operation = current_name()
         operation = contexts.label_value(operation)
-        again = isinstance(error, BaseException) and _seen(error)
+        again = isinstance(error, BaseException) and _seen(error, handled=handled)
         if again and handled:
             return fingerprint(error, message)
         kind = type_name(error)
@@ -145,20 +147,16 @@ def _shown(message: str) -> str:
     return redact(message[: LONGEST_MESSAGE * 4])[:LONGEST_MESSAGE]
 
 
-def _seen(error: BaseException) -> bool:
-    """Return True when this very exception was recorded before; told by identity and the place where it was raised."""
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    mark = (type(error), last.tb_frame.f_code if last else None, last.tb_lasti if last else -1)
-    key = id(error)
-    if _recent.get(key) == mark:
-        return True
-    if len(_recent) >= _KEPT_RECENT:
-        for oldest in list(_recent)[: _KEPT_RECENT // 2]:
-            _recent.pop(oldest, None)
-    _recent[key] = mark
-    return False
+def _seen(error: BaseException, *, handled: bool) -> bool:
+    """Return True when this very exception was recorded a moment ago, further in; it carries a mark in its ``__dict__``.
+
+    An identity would not do: the next exception of a loop mostly has the same one. A program that raises one and the same
+    object again and again has it counted once a second. What nobody caught was counted where it was first seen, however long ago.
+    """
+    now = monotonic_ns()
+    before = error.__dict__.get(MARK)
+    error.__dict__[MARK] = now
+    return isinstance(before, int) and (not handled or now - before < _SAME_NS)
 
 
 def _own_frames(trace: TracebackType | None) -> list[str]:

@@ -36,6 +36,8 @@ def failed(place: str, error: BaseException) -> bool:
         if not isinstance(error, Exception) or _from_signal_handler(error):
             return True
         count()
+        if sys.is_finalizing():
+            return False  # the interpreter is being taken down around us, and nobody would understand what we say
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         report(place, f"{place} failed ({what})")
     except Exception:

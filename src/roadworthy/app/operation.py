@@ -11,6 +11,7 @@ the parent: generators, tasks and threads may interleave, be abandoned or end in
 from __future__ import annotations
 
 import os
+from _thread import get_ident
 from collections.abc import Callable
 from contextvars import ContextVar
 from itertools import count
@@ -21,9 +22,12 @@ from roadworthy._clock import monotonic_ns
 from roadworthy.app import context as contexts
 from roadworthy.app import errors, guard, start
 from roadworthy.arena import files, hot
-from roadworthy.arena.layout import BLOCK_MAX, BLOCK_SUM, BLOCK_WORDS, FLAG_SAMPLED, HEADER_BYTES, bucket_of
+from roadworthy.arena.layout import BLOCK_MAX, BLOCK_SUM, BLOCK_WORDS, FLAG_SAMPLED, H_UNTRACKED, HEADER_BYTES, bucket_of
 
 NAME = "operation.duration"
+HOARD = 192
+"""Entries of the in-flight table that operations keep for themselves; the rest serves those with context, and requests."""
+
 MOST_NAMES = 4096
 """Different names that keep a recorder of their own in memory; more go to the series that the arena gives them each time."""
 
@@ -32,11 +36,25 @@ POLL_NS = 250_000_000
 SKIP = 0xFFFF
 _SHIFT = 56
 _MASK = (1 << _SHIFT) - 1
-_SHORT = 16384
-_BUCKET = tuple(bucket_of(n << 3) for n in range(_SHORT >> 3))
+LONGEST_NS = _MASK
+_SHORT = 8192
+
+
+
+def _buckets(most: int) -> tuple[int, ...]:
+    """Return the bucket of each number below ``most``, a power of two."""
+    table = list(range(8))
+    while len(table) < most:
+        index, width = bucket_of(len(table)), max(1, len(table) >> 3)
+        for at in range(8):
+            table += [index + at] * width
+    return tuple(table)
+
+
+_BUCKET = _buckets(_SHORT)
 
 _now = monotonic_ns
-_due = 0
+_sampled = False
 _slow_ns = SLOW_NS
 _every = 1
 _turn = count().__next__
@@ -48,9 +66,11 @@ _control_seen = -1
 _memory = files.private_memory(HEADER_BYTES + BLOCK_WORDS * 8)
 _sink_cell = hot.Cell(_memory.q, _memory.d, _memory.b)
 _sink = hot.Histogram(_sink_cell, HEADER_BYTES // 8, 0)
-_sink_inflight = hot.InFlight(_sink_cell, [])
-_enter: Callable[[int, int, bytes, int], int] = _sink_inflight.enter
-_leave: Callable[[int], None] = _sink_inflight.leave
+_inflight = hot.InFlight(_sink_cell, [])
+_cell: Any = _sink_cell
+_seen: Any = None
+_epoch = 0
+_hoarded = 0
 
 
 class Recorder:
@@ -77,7 +97,10 @@ class Recorder:
         n &= _MASK
         if self.q is None:
             self.bind()
-        if weight == SKIP or _now() - n < _forked_ns:
+        now = _now()
+        if now > _next_poll:
+            look(now)
+        if weight == SKIP or now - n < _forked_ns:
             return
         self.record(n)
         if weight > 1:
@@ -85,6 +108,18 @@ class Recorder:
         q = self.cell.q
         if q is not self.q:  # a forked child has files of its own since the line before
             self.q, self.d, self.top = q, self.cell.d, 0
+
+    def higher(self, n: int) -> None:
+        """Note a maximum of this recorder's, and of the series when it is one."""
+        self.top = n
+        if n > self.d[self.base + BLOCK_MAX]:
+            self.d[self.base + BLOCK_MAX] = n
+
+    def exact(self, n: int) -> None:
+        """Record a duration that the caller has measured."""
+        if self.q is None:
+            self.bind()
+        self.record(n)
 
     def _repeat(self, n: int, times: int) -> None:
         """Record the runs that this one stands for."""
@@ -130,27 +165,79 @@ class Recorder:
 
 
 class OperationRecorder(Recorder):
-    """The recorder of an operation: outcomes are success, failure and cancelled."""
+    """The recorder of an operation: outcomes are success, failure and cancelled.
 
-    __slots__ = ()
+    ``free`` holds entries of the in-flight table that carry this operation's number already and no parent.
+    """
+
+    __slots__ = ("free",)
 
     def __init__(self, name: str) -> None:
         super().__init__(name, NAME, (("operation", name), ("outcome", "success")))
+        self.free: list[int] = []
+
+    def take(self) -> int:
+        """Return an entry of the in-flight table for this operation, 0 when none may be had."""
+        global _hoarded  # noqa: PLW0603 - one table per process
+        if self.q is None:
+            return 0
+        try:
+            if _hoarded >= HOARD:
+                raise IndexError  # noqa: TRY301 - the same as an empty list
+            i = _inflight._free.pop()
+            _hoarded += 1
+        except IndexError:
+            for other in list(_recorders.values()):
+                if other.free:
+                    try:
+                        i = other.free.pop()
+                        break
+                    except IndexError:
+                        continue
+            else:
+                return 0
+        q = _cell.q
+        q[i + 1] = self.number
+        q[i + 2] = 0
+        return i
 
     def failure_labels(self, kind: str) -> tuple[tuple[str, str], ...]:
         """Return the labels of the series for the outcome ``kind``."""
         return (("operation", self.name), ("outcome", kind))
 
 
+class _Details:
+    """What only some operations have: context, memory, a kind, and the runs around this one of the same object."""
+
+    __slots__ = ("before", "context", "entered", "epoch", "kind", "memory", "outer")
+
+    def __init__(self, context: dict[str, object], kind: str, *, memory: bool) -> None:
+        self.context = context
+        self.kind = kind
+        self.memory = memory
+        self.before: int | None = None
+        self.entered = False
+        self.epoch = _epoch
+        self.outer: tuple[int, Any, int, _Details | None] | None = None
+
+
+def _busy() -> _Details:
+    made = _Details({}, "internal", memory=False)
+    made.entered = True
+    return made
+
+
+_BUSY = _busy()
+"""Marks a plain operation that has been entered; another object after a fork, so that the child tells the parent's from its own."""
+
+
 class Operation:
     """One run of an operation, made by :func:`operation`; a context manager, also for ``async with``."""
 
-    __slots__ = ("_context", "_extra", "_handle", "_outer", "_recorder", "_start", "_token")
+    __slots__ = ("_details", "_handle", "_recorder", "_start", "_token")
 
     _recorder: OperationRecorder
-    _context: dict[str, object]
-    _extra: tuple[bool, str] | None
-    _outer: list[tuple[int, Any, int]] | None
+    _details: _Details | None
     _start: int
     _handle: int
     _token: Any
@@ -162,22 +249,29 @@ class Operation:
 
     def __enter__(self) -> Operation:
         try:
-            if self._handle:
-                self._again()
-            begun = _now()
-            if begun > _due:
-                begun = tick(begun)
-            self._start = begun
             recorder = self._recorder
-            if recorder.q is None:
-                recorder.bind()
-            if self._context or self._extra is not None or begun < 0:
-                self._handle = self._enter_slowly(begun)
+            q = _cell.q
+            if self._details is None and q is _seen and not _sampled:
+                # hot.InFlight.enter written out, with an entry that still carries this operation's number and no parent
+                try:
+                    self._handle = i = recorder.free.pop()
+                except IndexError:
+                    i = recorder.take()
+                    if not i:
+                        self._enter_slowly()
+                        return self
+                    self._handle = i
+                if parent := _current.get()._handle:
+                    q[i + 2] = parent
+                q[i + 3] = get_ident()
+                self._details = _BUSY
+                self._token = _current.set(self)
+                self._start = q[i] = _now()
             else:
-                self._handle = _enter(recorder.number, _current.get()._handle, b"", begun)  # noqa: SLF001 - our own
-            self._token = _current.set(self)
-        except Exception as error:
+                self._enter_slowly()
+        except BaseException as error:
             if guard.failed("operation", error):
+                self._undo()  # a signal handler of the program's has raised in here: the block will not be entered
                 raise
         return self
 
@@ -188,28 +282,31 @@ class Operation:
                 _current.reset(self._token)
             except (ValueError, RuntimeError):
                 pass  # ended in another context than it began in, as generators may
-            recorder = self._recorder
-            if kind is None and self._extra is None and n < _slow_ns:
-                q = recorder.cell.q
-                if q is recorder.q and 63 < n < _SHORT:  # noqa: PLR2004 - below 64 the table is too coarse
+            q = _cell.q
+            if self._details is _BUSY and q is _seen:
+                i = self._handle
+                q[i] = 0
+                recorder = self._recorder
+                if q[i + 2]:
+                    q[i + 2] = 0
+                self._handle = 0
+                self._details = None
+                recorder.free.append(i)
+                if kind is None and n < _SHORT:
                     base = recorder.base
-                    q[base + _BUCKET[n >> 3]] += 1
+                    q = recorder.q
+                    q[base + _BUCKET[n]] += 1
                     d = recorder.d
                     d[base + BLOCK_SUM] += n
                     if n > recorder.top:
-                        recorder.top = n
-                        if n > d[base + BLOCK_MAX]:
-                            d[base + BLOCK_MAX] = n
+                        recorder.higher(n)
                 else:
-                    recorder.slow(n)
+                    self._told(n, error, None)
             else:
                 self._exit_slowly(n, error)
-            _leave(self._handle)
-            self._handle = 0
-            if self._outer:
-                self._start, self._token, self._handle = self._outer.pop()
-        except Exception as broken:
+        except BaseException as broken:
             if guard.failed("operation", broken):
+                self._undo()
                 raise
 
     async def __aenter__(self) -> Operation:
@@ -220,28 +317,68 @@ class Operation:
     ) -> None:
         self.__exit__(kind, error, trace)
 
-    def _again(self) -> None:
-        """Keep the run under way aside: the same object has been entered a second time."""
-        if self._outer is None:
-            self._outer = []
-        self._outer.append((self._start, self._token, self._handle))
+    def _undo(self) -> None:
+        """Give back what an interrupted beginning or end still holds."""
+        handle, self._handle, self._details = self._handle, 0, None
+        if handle > 0:
+            _inflight.leave(handle)
+        try:
+            _current.reset(self._token)
+        except (AttributeError, ValueError, RuntimeError):
+            pass  # it was not set, or is reset already
 
-    def _enter_slowly(self, begun: int) -> int:
-        if self._extra is not None and self._extra[0]:
-            self._context["memory"] = resident_bytes()
-        if begun < 0 and -begun >> _SHIFT == SKIP - 1:
-            return -1
-        shown = {key: value for key, value in self._context.items() if key != "memory" or self._extra is None}
-        text = contexts.encode(shown)
-        real = begun if begun > 0 else _now()
-        return _enter(self._recorder.number, _current.get()._handle, text, real)  # noqa: SLF001 - our own
+    def _enter_slowly(self) -> None:
+        """Enter with context, sampled, for the first time in a process, while the table is full, or once more."""
+        recorder = self._recorder
+        if recorder.q is None:
+            recorder.bind()
+        if _cell.q is not _seen:
+            _adopt()
+        details = self._details
+        if details is _BUSY or (details is not None and details.entered):  # entered again: keep the run under way aside
+            fresh = _Details({}, "internal", memory=False)
+            fresh.outer = (self._start, self._token, self._handle, details)
+            self._details = details = fresh
+        elif details is None:
+            self._details = details = _Details({}, "internal", memory=False)
+        details.entered = True
+        if details.memory:
+            details.before = resident_bytes()
+        begun = now = _now()
+        if _sampled:
+            begun = tick(now)
+        if begun < 0 and (now - begun) >> _SHIFT == SKIP:
+            self._handle = -1
+        else:
+            text = contexts.encode(details.context)
+            self._handle = _inflight.enter(recorder.number, _current.get()._handle, text, now)
+        self._token = _current.set(self)
+        self._start = begun
 
     def _exit_slowly(self, n: int, error: BaseException | None) -> None:
+        handle, details = self._handle, self._details
+        self._handle = 0
+        self._details = None
+        if handle > 0:
+            _inflight.leave(handle)
+        if details is None or not details.entered:
+            return  # never entered
+        if details is _BUSY or details.epoch != _BUSY.epoch:
+            return  # entered before a fork: the parent process counts it
+        self._told(n, error, details)
+        details.entered = False
+        if details.outer is not None:
+            self._start, self._token, self._handle, self._details = details.outer
+        elif details.context or details.memory or details.kind != "internal":
+            self._details = details
+
+    def _told(self, n: int, error: BaseException | None, details: _Details | None) -> None:
+        """Record an end that is not short, not a success, or has details."""
         recorder = self._recorder
         if error is None:
             outcome = "success"
         elif isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
-            outcome, error = "success", None  # the consumer of a generator had enough, the program ends in order
+            outcome = "success"  # the consumer of a generator had enough, the program ends in order
         elif isinstance(error, Exception):
             outcome = "failure"
         else:
@@ -251,13 +388,9 @@ class Operation:
         else:
             recorder.failed(n, outcome)
         n &= _MASK
-        if _now() - n < _forked_ns:
-            return
-        memory, kind = self._extra or (False, "internal")
-        context = dict(self._context)
-        if memory:
-            before = context.pop("memory", None)
-            _memory_change(recorder.name, before)
+        context = details.context if details is not None else {}
+        if details is not None and details.memory:
+            _memory_change(recorder.name, details.before)
         if outcome == "failure" and error is not None:
             errors.record(error, operation=recorder.name, context=context)
         if n >= _slow_ns:
@@ -265,14 +398,14 @@ class Operation:
             if arena is not None:
                 fields = contexts.plain(context)
                 fields.update(outcome=outcome, duration=f"{n / 1e9:.6f}")
-                if kind != "internal":
-                    fields["kind"] = kind
+                if details is not None and details.kind != "internal":
+                    fields["kind"] = details.kind
                 arena.event("operation", 30, recorder.name, f"{recorder.name} took {n / 1e9:.3f} s", fields)
 
 
 _new: Callable[[], Operation] = Operation
 _root = Operation()
-_root._handle = 0  # noqa: SLF001 - our own
+_root._handle = 0
 _current: ContextVar[Operation] = ContextVar("roadworthy_operation", default=_root)
 _recorders: dict[str, OperationRecorder] = {}
 
@@ -287,41 +420,12 @@ def operation(name: str, *, memory: bool = False, kind: str = "internal", **cont
     """
     made = _new()
     try:
-        made._recorder = _recorders[name]  # noqa: SLF001 - our own
+        made._recorder = _recorders[name]
     except Exception:
-        made._recorder = recorder_of(name)  # noqa: SLF001 - our own
-    made._context = context  # noqa: SLF001 - our own
-    made._handle = 0  # noqa: SLF001 - our own
-    made._outer = None  # noqa: SLF001 - our own
-    made._extra = (memory, kind) if memory or kind != "internal" else None  # noqa: SLF001 - our own
+        made._recorder = recorder_of(name)
+    made._handle = 0
+    made._details = _Details(context, kind, memory=memory) if context or memory or kind != "internal" else None
     return made
-
-
-class NoOperation:
-    """What :func:`operation` gives when roadworthy is switched off: one object that does nothing."""
-
-    __slots__ = ()
-    name = ""
-
-    def __enter__(self) -> NoOperation:
-        return self
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        return None
-
-    async def __aenter__(self) -> NoOperation:
-        return self
-
-    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
-        return None
-
-
-_nothing = NoOperation()
-
-
-def no_operation(name: str, *, memory: bool = False, kind: str = "internal", **context: object) -> NoOperation:  # noqa: ARG001
-    """Stand in for :func:`operation` when roadworthy is switched off."""
-    return _nothing
 
 
 def recorder_of(name: object) -> OperationRecorder:
@@ -343,17 +447,14 @@ def recorder_of(name: object) -> OperationRecorder:
 def current_name() -> str:
     """Return the name of the operation around this code, empty when there is none."""
     found = _current.get()
-    return "" if found is _root else found._recorder.name  # noqa: SLF001 - our own
+    if found is _root or found._details is None or not found._details.entered:
+        return ""  # generators that end out of order may leave one behind that has ended
+    return found._recorder.name
 
 
 def tick(begun: int) -> int:
-    """Look at the control page now and then, and weigh this operation; returns the start stamp, with its weight when sampled."""
-    global _due, _next_poll  # noqa: PLW0603 - one clockwork per process
+    """Weigh an operation while sampling is on: returns the start stamp less the weight in the bits above 2^56."""
     try:
-        if begun > _next_poll:
-            _next_poll = begun + POLL_NS
-            _look_at_control()
-            _due = 0 if _every != 1 else _next_poll
         if _every == 1:
             return begun
         weight = _every if _every > 0 and _turn() % _every == 0 else SKIP
@@ -364,18 +465,39 @@ def tick(begun: int) -> int:
         return begun
 
 
+def look(now: int) -> None:
+    """Take over what is new on the control page; called a few times a second from what is not short."""
+    global _next_poll, _control_seen  # noqa: PLW0603 - one clockwork per process
+    try:
+        _next_poll = now + POLL_NS
+        if _control is None:
+            return
+        generation = _control.generation()
+        if generation != _control_seen and generation % 2 == 0:
+            value = _control.value()
+            _control_seen = generation
+            if isinstance(value, dict):
+                tune(value)
+    except Exception as error:
+        if guard.failed("operation.control", error):
+            raise
+
+
+_tick = tick
+
+
 def tune(value: dict[str, Any]) -> None:
     """Take over what the control page says: the sample rate of operations and when one counts as slow."""
-    global _every, _slow_ns, _due, _next_poll  # noqa: PLW0603 - one clockwork per process
+    global _every, _sampled, _slow_ns  # noqa: PLW0603 - one clockwork per process
     rate = (value.get("sampling") or {}).get("performance", 1.0)
     _every = 1 if rate >= 1 else min(round(1 / rate), SKIP - 1) if rate > 0 else 0
+    _sampled = _every != 1
     slow = (value.get("settings") or {}).get("slow_operation", SLOW_NS / 1e9)
     _slow_ns = min(int(slow * 1e9), _MASK)
-    _due = 0
     arena = start.current()
     if arena is not None:
         flags = arena.flags & ~FLAG_SAMPLED
-        arena.set_flags(flags | FLAG_SAMPLED if _every != 1 else flags)
+        arena.set_flags(flags | FLAG_SAMPLED if _sampled else flags)
 
 
 def resident_bytes() -> int | None:
@@ -407,29 +529,34 @@ def _memory_change(name: str, before: object) -> None:
     )
 
 
-def _look_at_control() -> None:
-    global _control_seen  # noqa: PLW0603 - one clockwork per process
-    if _control is None:
-        return
-    generation = _control.generation()
-    if generation != _control_seen and generation % 2 == 0:
-        value = _control.value()
-        _control_seen = generation
-        if isinstance(value, dict):
-            tune(value)
-
-
 def _started(arena: Any) -> None:
-    global _enter, _leave, _control  # noqa: PLW0603 - one arena per process
-    _enter, _leave = arena.inflight.enter, arena.inflight.leave
+    global _inflight, _cell, _seen, _control  # noqa: PLW0603 - one arena per process
+    _inflight = arena.inflight
+    _cell = arena.cell
+    _seen = _cell.q
     from roadworthy.arena.control import ControlReader
 
     _control = ControlReader(arena.directory)
 
 
+def _adopt() -> None:
+    """Take up the files of a forked child: entries that are kept carry no number there yet, maxima begin anew."""
+    global _seen, _hoarded  # noqa: PLW0603 - one arena per process
+    q = _cell.q
+    q[H_UNTRACKED] = q[H_UNTRACKED]  # the first touch makes the child's files
+    for recorder in list(_recorders.values()):
+        kept, recorder.free = recorder.free, []
+        _inflight._free.extend(kept)
+        recorder.q, recorder.d, recorder.top = recorder.cell.q, recorder.cell.d, 0
+    _hoarded = 0
+    _seen = _cell.q
+
+
 def _after_fork() -> None:
-    global _forked_ns  # noqa: PLW0603 - one clockwork per process
+    global _forked_ns, _epoch, _BUSY  # noqa: PLW0603 - one clockwork per process
     _forked_ns = _now()
+    _epoch += 1
+    _BUSY = _busy()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -14,7 +14,6 @@ from threading import get_ident
 from typing import TYPE_CHECKING
 
 from roadworthy.app import guard
-from roadworthy.config import places
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +28,7 @@ _UNSTARTED, _STARTING, _RUNNING, _OFF = range(4)
 _WAIT = 0.25
 _state = _UNSTARTED
 _starter = 0
+_owner = 0
 _arena: Arena | None = None
 _app = ""
 _reason = ""
@@ -139,7 +139,7 @@ def _wait_for_starter() -> Arena | None:
 
 
 def _bring_up(app: str | None) -> None:
-    global _arena, _state, _app  # noqa: PLW0603 - one runtime per process
+    global _arena, _state, _app, _owner  # noqa: PLW0603 - one runtime per process
     guard.remember_stderr()
     if not enabled():
         _switch_off("ROADWORTHY_ENABLED switches it off")
@@ -163,7 +163,7 @@ def _bring_up(app: str | None) -> None:
         flags=_flags | descendant,
     )
     guard.count_with(arena.internal_error)
-    _arena, _state = arena, _RUNNING
+    _arena, _state, _owner = arena, _RUNNING, os.getpid()
     _prepare_stacks(arena)
     atexit.register(_close)
     os.register_at_fork(after_in_child=_after_fork)
@@ -174,9 +174,13 @@ def _bring_up(app: str | None) -> None:
 
 
 def _directory(app: str) -> Path:
+    from pathlib import Path
+
+    from roadworthy.config import places
+
     given = os.environ.get("ROADWORTHY_ARENA_DIR")
     if given:
-        path = places.Path(given)
+        path = Path(given)
     else:
         path = places.places(app).arena
         places.private(path.parent)
@@ -253,7 +257,7 @@ def _free_signal() -> int | None:
 
 def _close() -> None:
     try:
-        if _arena is not None:
+        if _arena is not None and _owner == os.getpid():  # not a forked child that never recorded anything
             _arena.close()
             if _dump is not None:
                 os.unlink(os.path.join(os.fspath(_arena.directory), f"stacks-{os.getpid()}"))
@@ -272,7 +276,10 @@ def _after_fork() -> None:
 
 def _in_child() -> None:
     """Runs when a forked child records for the first time and its arena has been made."""
+    global _owner  # noqa: PLW0603 - one runtime per process
+    _owner = os.getpid()
     if _arena is not None:
+        _arena.set_info(_info())
         _prepare_stacks(_arena)
 
 

@@ -8,7 +8,6 @@ functions, methods, coroutines, generators and async generators stay what they a
 from __future__ import annotations
 
 import functools
-import keyword
 from collections.abc import Callable
 from types import CodeType, FunctionType
 from typing import Any, TypeVar
@@ -19,24 +18,24 @@ from roadworthy.app import guard, operation, start
 F = TypeVar("F", bound=Callable[..., Any])
 
 _VARARGS, _VARKEYWORDS, _GENERATOR, _COROUTINE, _ITERABLE, _ASYNC_GENERATOR = 0x04, 0x08, 0x20, 0x80, 0x100, 0x200
+_USED = frozenset({"_now", "_sampled", "_tick", "_BUCKET", "Exception", "BaseException", "GeneratorExit", "StopAsyncIteration"})
 _COPIED = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__")
 
 _BEGIN = """\
         _rw_t = _now()
-        if _rw_t > _due:
-            _rw_t = tick(_rw_t)
+        if _sampled:
+            _rw_t = _tick(_rw_t)
 """
 _END = """\
         _rw_n = _now() - _rw_t
         try:
             _rw_w = _rw_cell.q
-            if _rw_w is _rw_q and 63 < _rw_n < 16384:
-                _rw_w[_rw_base + _BUCKET[_rw_n >> 3]] += 1
+            if _rw_w is _rw_q and _rw_n < 8192:
+                _rw_w[_rw_base + _BUCKET[_rw_n]] += 1
                 _rw_d[_rw_sum] += _rw_n
                 if _rw_n > _rw_top:
                     _rw_top = _rw_n
-                    if _rw_n > _rw_d[_rw_sum + 1]:
-                        _rw_d[_rw_sum + 1] = _rw_n
+                    _rw_higher(_rw_n)
             else:
                 _rw_slow(_rw_n)
         except Exception as _rw_e:
@@ -90,6 +89,7 @@ _MAKE = """\
 def _rw_make(_rw_fn, _rw_cell, _rw_slow_path, _rw_failed, _rw_trouble):
     _rw_q = _rw_d = None
     _rw_base = _rw_sum = _rw_top = 0
+    _rw_higher = _rw_slow_path.higher
 
     def _rw_slow(n):
         nonlocal _rw_cell, _rw_q, _rw_d, _rw_base, _rw_sum, _rw_top
@@ -97,13 +97,13 @@ def _rw_make(_rw_fn, _rw_cell, _rw_slow_path, _rw_failed, _rw_trouble):
         _rw_cell, _rw_q, _rw_d = _rw_slow_path.cell, _rw_slow_path.q, _rw_slow_path.d
         _rw_base = _rw_slow_path.base
         _rw_sum = _rw_base + BLOCK_SUM
-        if n < 16384:
+        if n < 8192:
             _rw_top = 0
 
-    {async_}def {name}({parameters}):
+    {async_}def _rw_wrapper({parameters}):
         nonlocal _rw_top
 {body}
-    return {name}
+    return _rw_wrapper
 """
 
 
@@ -119,22 +119,14 @@ def timed(name: str) -> Callable[[F], F]:
         try:
             if not start.enabled():
                 return function
-            return _wrap(name, function)
+            wrapped: F = _wrap(name, function)
+            return wrapped
         except Exception as error:
             if guard.failed(f"timed({name!r})", error):
                 raise
             return function
 
     return decorate
-
-
-def timed_off(name: str) -> Callable[[F], F]:  # noqa: ARG001 - stands in for timed
-    """Stand in for :func:`timed` when roadworthy is switched off: the function itself comes back."""
-    return _same
-
-
-def _same(function: F) -> F:
-    return function
 
 
 def _wrap(name: str, function: Any) -> Any:
@@ -145,12 +137,12 @@ def _wrap(name: str, function: Any) -> Any:
         code = function.__code__
         parameters, call = _parameters(code, function)
         kind = code.co_flags
-        name_of = function.__name__ if function.__name__.isidentifier() else "timed"
-        wrapper = _generate(name_of, kind, parameters, call, function, recorder)
+        wrapper = _generate(kind, parameters, call, function, recorder)
+        wrapper.__code__ = wrapper.__code__.replace(co_name=code.co_name, co_qualname=code.co_qualname)
         wrapper.__defaults__ = function.__defaults__
         wrapper.__kwdefaults__ = function.__kwdefaults__
     else:
-        wrapper = _generate("timed", _flags_behind(function), "*args, **kwargs", "*args, **kwargs", function, recorder)
+        wrapper = _generate(_flags_behind(function), "*args, **kwargs", "*args, **kwargs", function, recorder)
     for attribute in _COPIED:
         try:
             setattr(wrapper, attribute, getattr(function, attribute))
@@ -161,9 +153,7 @@ def _wrap(name: str, function: Any) -> Any:
     return wrapper
 
 
-def _generate(
-    name: str, flags: int, parameters: str, call: str, function: Any, recorder: operation.Recorder
-) -> FunctionType:
+def _generate(flags: int, parameters: str, call: str, function: Any, recorder: operation.Recorder) -> FunctionType:
     if flags & _ASYNC_GENERATOR:
         body, async_ = _GENERATE_ASYNC, "async "
     elif flags & _COROUTINE:
@@ -172,10 +162,7 @@ def _generate(
         body, async_ = _GENERATE, ""
     else:
         body, async_ = _CALL, ""
-    if keyword.iskeyword(name):
-        name = "timed"
     source = _MAKE.format(
-        name=name,
         parameters=parameters,
         async_=async_,
         body=body.format(call=call, await_="await " if async_ and body is _CALL else ""),
@@ -239,8 +226,9 @@ def _parameters(code: CodeType, function: FunctionType) -> tuple[str, str]:
         stars = next(rest)
         parameters.append(f"**{stars}")
         call.append(f"**{stars}")
-    if any(name.startswith("_rw_") or not name.isidentifier() for name in code.co_varnames[: len(positional) + len(keywords) + 2]):
-        return "*args, **kwargs", "*args, **kwargs"
+    names = code.co_varnames[: len(positional) + len(keywords) + 2]
+    if any(name.startswith("_rw_") or name in _USED or not name.isidentifier() for name in names):
+        return "*args, **kwargs", "*args, **kwargs"  # a name of its own would hide one of ours
     return ", ".join(parameters), ", ".join(call)
 
 

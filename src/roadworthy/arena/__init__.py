@@ -1,1 +1,1 @@
-
+"""The contract between processes: one memory-mapped file each, written by one, read by anybody (FORMAT.md)."""

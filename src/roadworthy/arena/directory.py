@@ -5,6 +5,8 @@ Values come out in one strided read, and of the histograms only blocks that chan
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from roadworthy.arena.layout import (
     BLOCK_MAX,
     BLOCK_SUM,
@@ -20,8 +22,10 @@ from roadworthy.arena.layout import (
     US,
     WORD,
 )
-from roadworthy.arena.opened import Opened
 from roadworthy.arena.records import Labels, RawSeries
+
+if TYPE_CHECKING:
+    from roadworthy.arena.opened import Opened
 
 _KIND_NAMES = {number: name for name, number in KINDS.items()}
 _MERGE_NAMES = {number: name for name, number in MERGES.items()}
@@ -148,9 +152,7 @@ def _take_apart(series: RawSeries, data: bytes) -> None:
         series.buckets = {index: count for index, count in enumerate(words.tolist(), first) if count > 0}
     else:
         series.buckets = {}
-    rest = memoryview(data)[BLOCK_SUM * WORD : (BLOCK_MAX + 1) * WORD].cast("q")
-    series.sum = float(rest[0])
-    series.max = float(rest[1])
+    series.sum, series.max = memoryview(data)[BLOCK_SUM * WORD : (BLOCK_MAX + 1) * WORD].cast("d").tolist()
 
 
 def split_text(raw: bytes) -> tuple[str, str, Labels, str] | None:
@@ -158,7 +160,7 @@ def split_text(raw: bytes) -> tuple[str, str, Labels, str] | None:
     fields = raw.decode("utf-8", "replace").split(US)
     if len(fields) < 4 or not fields[0]:  # noqa: PLR2004 - name, unit, the empty field, help
         return None
-    labels = []
+    labels: list[tuple[str, str]] = []
     for index, field in enumerate(fields[2:], 2):
         if not field:
             return fields[0], fields[1], tuple(labels), US.join(fields[index + 1 :])

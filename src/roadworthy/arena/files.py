@@ -1,6 +1,7 @@
 """Arena files on disk: made whole or not at all, named for one process, found and removed again.
 
-A file is reserved with ``posix_fallocate`` before it is mapped, so that a full disk is an error here and not a SIGBUS later.
+A file is reserved with ``posix_fallocate`` before it is mapped, so that a full disk is an error here and not a SIGBUS
+later.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from roadworthy.arena.identity import is_alive
 from roadworthy.arena.layout import (
     BOOT_AT,
     BOOT_BYTES,
+    CONTROL_NAME,
     H_MAGIC,
     H_PID,
     H_STATE,
@@ -30,7 +32,6 @@ TYPE = ".arena"
 KEPT_DEAD = 64
 """Arenas of dead processes that are kept when no agent takes their last words."""
 
-CONTROL_NAME = "control"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 _BASE = re.compile(r"[0-9a-f]{8}-(\d+)-(\d+)-(\d+)\.arena\Z")
 
@@ -85,6 +86,23 @@ def attach(path: str, size: int) -> Mapped:
         raise failed(path, error) from error
 
 
+def ensure(path: str, size: int, draft: str, words: dict[int, int] | None = None) -> None:
+    """See that a file of ``size`` bytes is at ``path``, made whole as ``draft`` first; raises as :func:`create`."""
+    if os.path.lexists(path):
+        return
+    made = create(draft, size)
+    for word, value in (words or {}).items():
+        made.q[word] = value
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise failed(path, error) from error
+    finally:
+        unlink(draft)
+
+
 def private_memory(size: int) -> Mapped:
     """Return memory that nobody reads, for when there is no file: writers need not know."""
     return Mapped("", mmap.mmap(-1, size))
@@ -96,14 +114,15 @@ def failed(path: str, error: OSError) -> Exhausted | Unavailable:
     return kind(
         f"cannot make the arena file {path}",
         why=f"{error.strerror} (errno {error.errno}).",
-        hint="Your program is not affected, but nothing of it can be measured. Free some space there or set ROADWORTHY_HOME.",
+        hint="Your program is fine, but nothing of it can be measured. Free some space there or set ROADWORTHY_HOME.",
     )
 
 
 def own_directory(directory: str) -> None:
     """See that ``directory`` is a plain directory of this user, making it if need be.
 
-    Raises :class:`Refused` for a link or another owner, :class:`Exhausted` or :class:`Unavailable` when it cannot be made.
+    Raises :class:`Refused` for a link or another owner, :class:`Exhausted` or :class:`Unavailable` when it cannot be
+    made.
     """
     try:
         found = os.lstat(directory)

@@ -1,9 +1,10 @@
 """What a fork does to an arena: the child may not write the parent's file, and makes its own at its first record.
 
-After a fork the views in every cell are replaced by a trap, nothing more, so that children which only call exec, and prefork
-workers that wait, stay cheap. The first store (or reservation) of the child falls into the trap, which makes the child's files,
-puts their views into the cells and passes the store on. Two threads may fall into it at once, or a signal handler into the
-trap that it interrupted: each makes files, the first to publish wins, the others remove theirs. Nobody waits for anybody.
+After a fork the views in every cell are replaced by a trap, nothing more, so that children which only call exec, and
+prefork workers that wait, stay cheap. The first store (or reservation) of the child falls into the trap, which makes
+the child's files, puts their views into the cells and passes the store on. Two threads may fall into it at once, or a
+signal handler into the trap that it interrupted: each makes files, the first to publish wins, the others remove
+theirs. Nobody waits for anybody.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import os
 from _weakref import ref
 from collections.abc import Callable
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from roadworthy.arena.files import Mapped, remove
-from roadworthy.arena.hot import Cell
 from roadworthy.arena.layout import BEAT_BYTES, BEAT_INHERITED, WORD
+
+if TYPE_CHECKING:
+    from roadworthy.arena.hot import Cell
 
 Files = dict[int, Mapped]
 
@@ -33,7 +36,7 @@ class Birth:
 
 
 class Forks:
-    """The forks of one arena: ``set_traps`` hides the parent's file, ``make`` makes the child's, ``adopt`` uses them."""
+    """The forks of an arena: ``set_traps`` hides the parent's file, ``make`` makes the child's, ``adopt`` uses them."""
 
     __slots__ = ("__weakref__", "_adopt", "_births", "_hooks", "_make", "_set_traps", "waiting")
 
@@ -89,11 +92,11 @@ class Trap:
         self._cell = cell
         self._view = view
 
-    def _real(self) -> Any:
+    def _real(self) -> Any:  # noqa: ANN401 - a view of integers, doubles or bytes
         self._forks.born()
         return getattr(self._cell, self._view)
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: int) -> Any:  # noqa: ANN401 - as above
         return self._real()[index]
 
     def __setitem__(self, index: int, value: object) -> None:
@@ -127,7 +130,7 @@ def watch(forks: Forks) -> None:
 
 
 def _after_fork() -> None:
-    for known in list(_watched):
+    for known in _watched:
         forks = known()
         if forks is not None:
             forks.forked()

@@ -1,9 +1,9 @@
 """The hot path: what a program's own threads run millions of times. Replaceable by a compiled module with these names.
 
-An instrument holds a :class:`Cell`, which holds the views of one mapped file, and the number of its word in it. Each store is one
-aligned word through ``memoryview.cast``; a read-modify-write such as ``d[i] += n`` is atomic under the GIL, because
-CPython >= 3.11 looks at signals and thread switches only at calls and backward jumps. So nothing here takes a lock, and threads,
-signal handlers and GC callbacks may interrupt one another anywhere.
+An instrument holds a :class:`Cell`, which holds the views of one mapped file, and the number of its word in it. Each
+store is one aligned word through ``memoryview.cast``; a read-modify-write such as ``d[i] += n`` is atomic under the
+GIL, because CPython >= 3.11 looks at signals and thread switches only at calls and backward jumps. So nothing here
+takes a lock, and threads, signal handlers and GC callbacks may interrupt one another anywhere.
 
 First error regime: nothing raises. A value that is no number is dropped and counted in the header of its file.
 """
@@ -32,11 +32,11 @@ now = monotonic_ns
 
 
 class Cell:
-    """The views of one mapped file: ``q`` as integers, ``d`` as doubles, ``b`` as bytes; swapped as a whole after a fork."""
+    """The views of one mapped file: ``q`` as integers, ``d`` as doubles, ``b`` as bytes; swapped after a fork."""
 
     __slots__ = ("b", "d", "q")
 
-    def __init__(self, q: Any, d: Any, b: Any) -> None:
+    def __init__(self, q: Any, d: Any, b: Any) -> None:  # noqa: ANN401 - views, or after a fork what stands in for them
         self.q = q
         self.d = d
         self.b = b
@@ -116,9 +116,10 @@ class Histogram:
         self.number = number
 
     def record(self, n: int) -> None:
-        """Count one whole number of stored units (nanoseconds for durations); what is no integer is dropped as trouble."""
+        """Count one whole number of stored units (nanoseconds for durations); what is no integer is dropped."""
         try:
-            q = self._cell.q
+            cell = self._cell
+            q = cell.q
             if n > 7:  # noqa: PLR2004 - FORMAT.md: the first eight buckets hold one number each
                 s = n.bit_length() - 4
                 if s > 46:  # noqa: PLR2004 - FORMAT.md: from 2^50 on everything falls into the last bucket
@@ -126,12 +127,15 @@ class Histogram:
                     n = LARGEST
                 q[self._base + (s << 3) + (n >> s)] += 1
             else:
-                if n < 0:
+                if n < 0:  # noqa: PLR1730 - max() would be a call
                     n = 0
                 q[self._base + n] += 1
-            q[self._sum] += n
-            if n > q[self._max]:
-                q[self._max] = n
+            d = cell.d
+            # Converted once: int against float is the slow path of both the sum and the comparison.
+            f = n + 0.0
+            d[self._sum] += f
+            if f > d[self._max]:  # noqa: PLR1730 - max() would be a call, where threads may switch
+                d[self._max] = f
         except Exception:  # noqa: BLE001 - the guest rule
             self._cell.trouble()
 
@@ -242,7 +246,7 @@ class InFlight:
 
 
 class Ring:
-    """The flight recorder. Between the reservation's check and the commit there is no call, so a writer is never lapped unseen."""
+    """The flight recorder. From the check of a reservation to its commit there is no call, so no lap goes unseen."""
 
     __slots__ = ("_base", "_cell", "_mask", "reserve")
 
@@ -253,7 +257,7 @@ class Ring:
         self.reserve: Any = count().__next__
 
     def put(self, kind: int, level: int, payload: bytes) -> None:
-        """Append one event: ``source US text US key=value …`` in UTF-8, cut at 3840 bytes; kinds and levels as in FORMAT.md."""
+        """Append one event: ``source US text US key=value …``, cut at 3840 bytes; kinds and levels as in FORMAT.md."""
         i = 0
         try:
             n = len(payload)

@@ -70,6 +70,23 @@ SERIES_BYTES: Final = 384
 SERIES_TEXT_AT: Final = 64
 SERIES_TEXT: Final = SERIES_BYTES - SERIES_TEXT_AT
 
+SHARED_NAME: Final = "shared"
+SHARED_SLOTS: Final = 4096
+SHARED_BYTES: Final = 128
+SHARED_OWNER: Final = 1
+SHARED_FIRST_BANK: Final = 2
+SHARED_BANK_WORDS: Final = 4
+SHARED_HASH_AT: Final = 112
+
+CONTROL_NAME: Final = "control"
+CONTROL_BYTES: Final = 65536
+CONTROL_GENERATION: Final = 1
+CONTROL_LENGTH: Final = 2
+CONTROL_PID: Final = 3
+CONTROL_STAMP: Final = 4
+CONTROL_AT: Final = 64
+CONTROL_TEXT: Final = CONTROL_BYTES - CONTROL_AT
+
 BUCKETS: Final = 384
 BLOCK_SUM: Final = 384
 BLOCK_MAX: Final = 385
@@ -78,7 +95,17 @@ LARGEST: Final = (1 << 50) - 1
 
 KINDS: Final = {"counter": 1, "gauge": 2, "histogram": 3}
 MERGES: Final = {"sum": 1, "max": 2, "min": 3, "last": 4, "per_process": 5}
-EVENT_KINDS: Final = {"log": 1, "error": 2, "warning": 3, "operation": 4, "state": 5, "gc": 6, "lag": 7, "usage": 8, "check": 9}
+EVENT_KINDS: Final = {
+    "log": 1,
+    "error": 2,
+    "warning": 3,
+    "operation": 4,
+    "state": 5,
+    "gc": 6,
+    "lag": 7,
+    "usage": 8,
+    "check": 9,
+}
 BEAT_KINDS: Final = {"heartbeat": 1, "loop": 2, "event_loop": 3, "thread": 4, "progress": 5, "collector": 6, "check": 7}
 BEAT_INHERITED: Final = 0x100
 MARK_KINDS: Final = {"checkpoint": 1, "ready": 2, "began": 3}
@@ -98,7 +125,7 @@ class Sizes(NamedTuple):
 
     @property
     def sections(self) -> tuple[tuple[int, int, int, int], ...]:
-        """Return header word, offset, slots and bytes a slot (words a block) of each section of a base file, in file order."""
+        """Return header word, offset, slots and bytes a slot (words a block) of a base file's sections, in order."""
         made = []
         at = HEADER_BYTES
         for word, slots, each, unit in (
@@ -145,9 +172,10 @@ def bucket_bounds(index: int) -> tuple[int, int]:
 
 
 def quantile(buckets: Mapping[int, int], q: float, largest: float | None = None) -> float | None:
-    """Return the value below which a share ``q`` (0..1) of the counted values lies, in stored units; None without values.
+    """Return the value below which a share ``q`` (0..1) of the values lies, in stored units; None without values.
 
-    The answer is the middle of the bucket that holds the rank (relative error at most 6.25 %), never more than ``largest``.
+    The answer is the middle of the bucket that holds the rank (relative error at most 6.25 %), never more than
+    ``largest``.
     """
     total = sum(buckets.values())
     if total <= 0:

@@ -1,4 +1,4 @@
-"""One arena file, mapped for reading only after its header was found true to its size: whatever is in a file, reading it cannot crash.
+"""One arena file, mapped for reading only after its header was found true to its size, so that no file can crash us.
 
 A file with holes could kill a reader on a full tmpfs, so it is copied instead of mapped.
 """
@@ -93,25 +93,9 @@ class Opened:
         head = os.pread(self._fd, HEADER_BYTES, 0)
         if len(head) != HEADER_BYTES:
             raise broken(self.path, "It became shorter while it was read.")
-        words = memoryview(head).cast("q")
-        if words[H_MAGIC] != MAGIC:
-            raise broken(self.path, "It does not begin with the mark of an arena.")
-        if words[H_VERSION] != VERSION:
-            raise ArenaVersion(
-                f"{self.path} has arena format {words[H_VERSION]}, this roadworthy reads format {VERSION}",
-                why="It was written by another version of roadworthy.",
-                hint="Use one version for the program and for what watches it; restart the program after an update.",
-            )
-        if words[H_STATE] == STATE_MAKING:
-            raise broken(self.path, "It is still being made, or its maker died while making it.")
-        if not STATE_MAKING < words[H_STATE] <= STATE_CLOSED:
-            raise broken(self.path, f"Its state is {words[H_STATE]}, which is none.")
-        if words[H_SIZE] != found.st_size:
-            raise broken(self.path, f"Its header says {words[H_SIZE]} bytes, it has {found.st_size}.")
+        words = self._checked(memoryview(head).cast("q"), found.st_size)
         self.size = found.st_size
-        self.sections = {
-            word: self._section(words, word) for word in ((H_SERIES, H_BLOCKS) if extent else _EACH)
-        }
+        self.sections = {word: self._section(words, word) for word in ((H_SERIES, H_BLOCKS) if extent else _EACH)}
         events = self.sections.get(H_EVENTS)
         if events is not None and events.slots & (events.slots - 1):
             raise broken(self.path, f"Its event ring has {events.slots} slots, which is no power of two.")
@@ -126,11 +110,32 @@ class Opened:
         self.q: Any = view.cast("q")
         self.d: Any = view.cast("d")
 
+    def _checked(self, words: memoryview, size: int) -> memoryview:
+        """Return the header ``words`` of a file of ``size`` bytes if it is one of ours that can be read."""
+        if words[H_MAGIC] != MAGIC:
+            raise broken(self.path, "It does not begin with the mark of an arena.")
+        if words[H_VERSION] != VERSION:
+            raise ArenaVersion(
+                f"{self.path} has arena format {words[H_VERSION]}, this roadworthy reads format {VERSION}",
+                why="It was written by another version of roadworthy.",
+                hint="Use one version for the program and for what watches it; restart the program after an update.",
+            )
+        if words[H_STATE] == STATE_MAKING:
+            raise broken(self.path, "It is still being made, or its maker died while making it.")
+        if not STATE_MAKING < words[H_STATE] <= STATE_CLOSED:
+            raise broken(self.path, f"Its state is {words[H_STATE]}, which is none.")
+        if words[H_SIZE] != size:
+            raise broken(self.path, f"Its header says {words[H_SIZE]} bytes, it has {size}.")
+        return words
+
     def _section(self, words: memoryview, word: int) -> Section:
         at, slots, each = words[word], words[word + 1], words[word + 2]
         expected = _EACH[word] // WORD if word == H_BLOCKS else _EACH[word]
         if each != expected or slots < 1 or at < HEADER_BYTES or at % WORD or at + slots * _EACH[word] > self.size:
-            raise broken(self.path, f"The section of header word {word} ({slots} slots of {each} from byte {at}) does not lie in the file.")
+            raise broken(
+                self.path,
+                f"The section of header word {word} ({slots} slots of {each} from byte {at}) does not lie in the file.",
+            )
         return Section(at, at // WORD, slots, _EACH[word] // WORD)
 
     def check(self) -> None:
@@ -163,7 +168,9 @@ def _unreadable(path: str, error: OSError) -> ArenaBroken | Unavailable | Exhaus
     if error.errno == errno.ELOOP:
         return broken(path, "It is a symbolic link.")
     if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:
-        return Exhausted(f"cannot open {path}", why=f"{error.strerror}.", hint="Raise the limit of open files or of memory.")
+        return Exhausted(
+            f"cannot open {path}", why=f"{error.strerror}.", hint="Raise the limit of open files or of memory."
+        )
     return Unavailable(
         f"cannot read the arena file {path}",
         why=f"{error.strerror} (errno {error.errno}).",

@@ -1,4 +1,4 @@
-"""Reads the arena of one process, at any instant, from outside: while it is written, after a kill, and when it is broken.
+"""Reads the arena of one process, at any instant, from outside: while it is written, after a kill, and when broken.
 
 A :class:`Reader` keeps its file open and is cheap to refresh once a second; :func:`read` is for one look.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from roadworthy._clock import monotonic_ns
 from roadworthy.arena import files, ring
@@ -51,6 +51,7 @@ from roadworthy.arena.layout import (
     MARK_LABEL,
     MARK_LABEL_AT,
     STATE_CLOSED,
+    STATE_LIVE,
     US,
     WORD,
 )
@@ -66,8 +67,9 @@ _MOST_EXTENTS = 1000
 class Reader:
     """The arena in one base file and its extents.
 
-    Raises :class:`~roadworthy.errors.ArenaVersion` for a file of another format, :class:`~roadworthy.errors.ArenaBroken` for one that
-    contradicts itself, :class:`~roadworthy.errors.Unavailable` when it is gone.
+    Raises :class:`~roadworthy.errors.ArenaVersion` for a file of another format,
+    :class:`~roadworthy.errors.ArenaBroken` for one that contradicts itself, :class:`~roadworthy.errors.Unavailable`
+    when it is gone.
     """
 
     def __init__(self, path: os.PathLike[str] | str) -> None:
@@ -106,7 +108,7 @@ class Reader:
         self.closed = q[H_STATE] == STATE_CLOSED
         self.flags: int = q[H_FLAGS]
         self.stack_signal: int = max(0, q[H_STACK_SIGNAL])
-        self.stack_fd: int | None = q[H_STACK_FD] if q[H_STACK_FD] >= 0 and q[H_STACK_SIGNAL] > 0 else None
+        self.stack_fd: int = q[H_STACK_FD] if self.stack_signal else -1
         self._read_info()
         self._open_extents(min(q[H_EXTENTS], _MOST_EXTENTS))
         for directory in self._directories:
@@ -166,7 +168,8 @@ class Reader:
     def events(self, after_seq: int = -1, *, dead: bool | None = None) -> tuple[list[RawEvent], int]:
         """Return the events behind ``after_seq``, oldest first, and how many were overwritten or damaged unread.
 
-        ``dead`` says that the process has ended (None: find out): then a record that was being written is returned as torn.
+        ``dead`` says that the process has ended (None: find out): then a record that was being written is returned as
+        torn.
         """
         if dead is None:
             dead = not alive(self)
@@ -235,6 +238,16 @@ class Reader:
         return dict(series.labels).get("operation") or series.name
 
     @property
+    def key(self) -> str:
+        """What tells this process from others: the file's name without its type."""
+        return self.path.name.removesuffix(files.TYPE)
+
+    @property
+    def state(self) -> int:
+        """The header's state as of the last refresh (``layout.STATE_…``)."""
+        return STATE_CLOSED if self.closed else STATE_LIVE
+
+    @property
     def bytes(self) -> int:
         """The size of all files together."""
         return sum(opened.size for opened in self._files)
@@ -244,7 +257,7 @@ class Reader:
         for opened in self._files:
             opened.close()
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 Labels = tuple[tuple[str, str], ...]
@@ -15,11 +16,33 @@ class RawSeries:
     gauges that were never set; ``sum`` and ``max`` are in stored units, ``scale`` of which make one ``unit``.
     """
 
-    __slots__ = ("buckets", "help", "kind", "labels", "max", "merge", "name", "number", "scale", "sum", "unit", "updated_ns", "value")
+    __slots__ = (
+        "buckets",
+        "help",
+        "kind",
+        "labels",
+        "max",
+        "merge",
+        "name",
+        "number",
+        "scale",
+        "sum",
+        "unit",
+        "updated_ns",
+        "value",
+    )
 
     def __init__(
-        self, name: str, kind: str, merge: str = "sum", labels: Labels = (), unit: str = "", help: str = "", scale: float = 1.0, number: int = -1
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        kind: str,
+        merge: str = "sum",
+        labels: Labels = (),
+        unit: str = "",
+        help: str = "",  # noqa: A002 - the field's term
+        scale: float = 1.0,
+        number: int = -1,
+    ) -> None:
         self.name = name
         self.kind = kind
         self.merge = merge
@@ -52,8 +75,9 @@ class RawEvent(NamedTuple):
     torn: bool = False
 
 
-class RawBeat(NamedTuple):
-    """A declared signal of life; ``last_ns`` is None while it never came, ``frame_ns`` the start of a frame under way."""
+@dataclass(frozen=True, slots=True)
+class RawBeat:
+    """A declared signal of life; ``last_ns`` is None while it never came, ``frame_ns`` the start of a frame's work."""
 
     name: str
     kind: str
@@ -66,7 +90,7 @@ class RawBeat(NamedTuple):
 
 
 class RawInFlight(NamedTuple):
-    """An operation under way; ``name`` and ``parent`` are the ``operation`` labels of the series, or the series' names."""
+    """An operation under way; ``name`` and ``parent`` are the series' ``operation`` labels, else their names."""
 
     name: str
     start_ns: int

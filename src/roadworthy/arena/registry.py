@@ -1,8 +1,10 @@
-"""Which series stands in which slot. Lock-free: slot numbers are handed out in one step, the first of two equal
-declarations wins by ``dict.setdefault``, and the loser's slot stays behind at zero (readers add duplicates).
+"""Which series stands in which slot.
 
-Bounded: beyond the limits all labels of a name share its overflow series, and beyond that values go to private memory that
-nobody reads; both are counted in the header.
+Lock-free: slot numbers are handed out in one step, the first of two equal declarations wins by ``dict.setdefault``, and
+the loser's slot stays behind at zero (readers add duplicates).
+
+Bounded: beyond the limits all labels of a name share its overflow series, and beyond that values go to private memory
+that nobody reads; both are counted in the header.
 """
 
 from __future__ import annotations
@@ -72,16 +74,28 @@ class Registry:
         # Overflow series stand outside the limit, but not without one: names may be made up without end too.
         self._full = limits.series + max(16, limits.series // 8)
 
-    def get(self, kind: str, name: str, labels: Labels, *, unit: str, text: str, merge: str, scale: float) -> Any:
+    def get(
+        self,
+        kind: str,
+        name: str,
+        labels: Labels,
+        unit: str = "",
+        text: str = "",
+        merge: str = "sum",
+        scale: float = 1.0,
+    ) -> Any:  # noqa: ANN401 - a Counter, Gauge or Histogram, as ``kind`` says
         """Return the instrument of this name and labels, made now if need be; never raises, always the same one."""
-        if len(labels) > 1:
-            labels = tuple(sorted(labels))
+        try:
+            return self._get(kind, name, tuple(sorted(labels)) if len(labels) > 1 else labels, unit, text, merge, scale)
+        except Exception:  # noqa: BLE001 - the guest rule: labels that are none
+            self.base.cell.trouble()
+            return self._unseen(kind)
+
+    def _get(self, kind: str, name: str, labels: Labels, unit: str, text: str, merge: str, scale: float) -> Any:  # noqa: ANN401 - as above
         key = (kind, name, labels)
         found = self.known.get(key)
         if found is not None:
             return found
-        if not isinstance(name, str):
-            name = str(name)
         names = self._names.setdefault(name, [])
         if len(self.known) >= self._limits.series or len(names) >= self._limits.per_name:
             return self._overflow(kind, name, unit, text, merge, scale)
@@ -94,7 +108,7 @@ class Registry:
             names.append(None)
         return winner
 
-    def _overflow(self, kind: str, name: str, unit: str, text: str, merge: str, scale: float) -> Any:
+    def _overflow(self, kind: str, name: str, unit: str, text: str, merge: str, scale: float) -> Any:  # noqa: ANN401 - as above
         self.base.cell.trouble(H_OVERFLOWED)
         key = (kind, name, OVERFLOW)
         found = self.known.get(key)
@@ -105,14 +119,20 @@ class Registry:
             made = self._place(kind, encoded, merge, scale)
             if made is not None:
                 return self.known.setdefault(key, made)
+        return self._unseen(kind)
+
+    def _unseen(self, kind: str) -> Any:  # noqa: ANN401 - as above
+        """Return the instrument of ``kind`` that counts into memory that nobody reads."""
         found = self._scratch.get(kind)
         if found is None:
             memory = private_memory(HEADER_BYTES + BLOCK_WORDS * WORD)
-            made = _instrument(kind, Cell(memory.q, memory.d, memory.b), HEADER_BYTES // WORD, HEADER_BYTES // WORD, UNPLACED)
+            made = _instrument(
+                kind, Cell(memory.q, memory.d, memory.b), HEADER_BYTES // WORD, HEADER_BYTES // WORD, UNPLACED
+            )
             found = self._scratch.setdefault(kind, made)
         return found
 
-    def _place(self, kind: str, encoded: bytes, merge: str, scale: float) -> Any:
+    def _place(self, kind: str, encoded: bytes, merge: str, scale: float) -> Any:  # noqa: ANN401 - as above
         """Write one series into the first free slot; None when there is none and no file can be added."""
         histogram = kind == "histogram"
         which = "blocks" if histogram else "series"
@@ -122,13 +142,11 @@ class Registry:
             if extent is None:
                 return None
             block = extent.next_block() if histogram else 0
-            if block < self._sizes.blocks:
-                slot = extent.next_slot()
-                if slot < self._sizes.series:
-                    break
+            slot = extent.next_slot() if block < self._sizes.blocks else self._sizes.series
+            if slot < self._sizes.series:
+                break
             number += 1
-            if self._first[which] < number:
-                self._first[which] = number
+            self._first[which] = max(self._first[which], number)
         at = extent.series_at + slot * SERIES_BYTES
         i = at // WORD
         cell = extent.cell
@@ -147,7 +165,7 @@ class Registry:
         return _instrument(kind, cell, i + 1, extent.blocks_at // WORD + block * BLOCK_WORDS, full_number)
 
 
-def _instrument(kind: str, cell: Cell, value_word: int, block_word: int, number: int) -> Any:
+def _instrument(kind: str, cell: Cell, value_word: int, block_word: int, number: int) -> Any:  # noqa: ANN401
     if kind == "counter":
         return Counter(cell, value_word, number)
     if kind == "gauge":
@@ -156,10 +174,9 @@ def _instrument(kind: str, cell: Cell, value_word: int, block_word: int, number:
 
 
 def copy_directory(source: Mapped, target: Mapped, series_at: int, slots: list[int]) -> None:
-    """Copy the series of a parent's file into its child's, with nothing counted yet; ``slots`` are those the child knows."""
-    start = HEADER_BYTES if series_at == HEADER_BYTES else series_at
+    """Copy the series in ``slots`` of a parent's file into its child's, with nothing counted yet."""
     for slot in slots:
-        at = start + slot * SERIES_BYTES
+        at = series_at + slot * SERIES_BYTES
         i = at // WORD
         what = source.q[i]
         target.b[at : at + SERIES_BYTES] = source.b[at : at + SERIES_BYTES]

@@ -1,26 +1,22 @@
-"""The arena of this process: made once, written by its threads without locks, made anew in a forked child at its first record.
+"""The arena of this process, written by its threads without locks, made anew in a forked child at its first record.
 
-Second regime at the door, first regime inside: :meth:`Arena.create` raises typed errors (the app layer turns them into a
-runtime that does nothing); everything after it never raises and never blocks.
+Second regime at the door, first regime inside: :meth:`Arena.create` raises typed errors (the app layer turns them
+into a runtime that does nothing); everything after it never raises and never blocks.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any
 
-from roadworthy._clock import monotonic_ns, wall_ns
+from roadworthy._clock import monotonic_ns
 from roadworthy.arena import files, fork, hot
-from roadworthy.arena.identity import boot_id, start_ticks
 from roadworthy.arena.layout import (
     BEAT_BYTES,
     BEAT_KINDS,
     BEAT_NAME,
     BEAT_NAME_AT,
-    BOOT_AT,
     EVENT_KINDS,
     FLAG_DESCENDANT,
     H_BEATS,
@@ -28,30 +24,15 @@ from roadworthy.arena.layout import (
     H_EVENTS,
     H_EXTENTS,
     H_FLAGS,
-    H_GENERATION,
     H_INFLIGHT,
-    H_INFO_LENGTH,
     H_INTERNAL,
-    H_MAGIC,
     H_MARKS,
-    H_MONO,
-    H_PID,
-    H_PPID,
-    H_PYTHON,
     H_SERIES,
-    H_SIZE,
-    H_SLOT,
     H_STACK_FD,
     H_STACK_SIGNAL,
     H_STATE,
-    H_TICKS,
-    H_VERSION,
-    H_WALL,
     HEADER_BYTES,
     INFLIGHT_BYTES,
-    INFO_AT,
-    INFO_BYTES,
-    MAGIC,
     MARK_BYTES,
     MARK_KINDS,
     MARK_LABEL,
@@ -59,29 +40,27 @@ from roadworthy.arena.layout import (
     STATE_CLOSED,
     STATE_LIVE,
     US,
-    VERSION,
     WORD,
     Sizes,
 )
 from roadworthy.arena.registry import Extent, Labels, Limits, Registry, copy_directory
+from roadworthy.arena.store import Store, write_info
 
 __all__ = ["Arena", "Limits", "Sizes"]
-
-_TRIES = 1000
 
 
 class Arena:
     """One process's arena. Make it with :meth:`create`."""
 
-    def __init__(self, directory: str, app: str, sizes: Sizes, limits: Limits, identity: dict[str, int]) -> None:
-        self.directory = directory
+    def __init__(self, store: Store, app: str, limits: Limits) -> None:
+        self.directory = store.directory
         self.app = app
-        self.sizes = sizes
+        self.sizes = sizes = store.sizes
+        self._store = store
         self.after_fork_hooks: list[Callable[[], object]] = []
-        self._identity = identity
         self._info: dict[str, object] = {}
-        self._at = {word: at for word, at, _, _ in sizes.sections}
-        self._files: dict[int, files.Mapped] = {0: self._new_base()}
+        self._at = store.at
+        self._files: dict[int, files.Mapped] = {0: store.new_base()}
         base = self._files[0]
         self.cell = hot.Cell(base.q, base.d, base.b)
         self._extents = {0: Extent(self.cell, self._at[H_SERIES], self._at[H_BLOCKS])}
@@ -111,14 +90,13 @@ class Arena:
     ) -> Arena:
         """Make and map this process's file in ``directory``, and open it to readers.
 
-        Raises :class:`~roadworthy.errors.Exhausted` when the disk is full, :class:`~roadworthy.errors.Refused` when the directory is a
-        link or somebody else's, :class:`~roadworthy.errors.Unavailable` when it cannot be written.
+        Raises :class:`~roadworthy.errors.Exhausted` when the disk is full, :class:`~roadworthy.errors.Refused` when
+        the directory is a link or somebody else's, :class:`~roadworthy.errors.Unavailable` when it cannot be written.
         """
         place = os.fspath(directory)
         files.own_directory(place)
         files.bound_dead(place)
-        identity = {"slot": 0 if slot is None else slot + 1, "generation": generation, "flags": flags}
-        arena = cls(place, app, sizes, limits, identity)
+        arena = cls(Store(place, sizes, 0 if slot is None else slot + 1, generation, flags), app, limits)
         arena.set_info({"app": app, **(info or {})})
         arena.cell.q[H_STATE] = STATE_LIVE
         fork.watch(arena._forks)
@@ -132,22 +110,31 @@ class Arena:
         return self._files[0].path
 
     def counter(self, name: str, labels: Labels = (), unit: str = "", help: str = "") -> hot.Counter:  # noqa: A002 - the field's term
-        """Return the counter of this name and labels, always the same one; beyond a limit the name's overflow series."""
-        return self._get("counter", name, labels, unit, help, "sum", 1.0)
+        """Return the counter of this name and labels, always the same; beyond a limit the name's overflow series."""
+        made: hot.Counter = self._registry.get("counter", name, labels, unit, help)
+        return made
 
     def gauge(self, name: str, labels: Labels = (), unit: str = "", help: str = "", merge: str = "last") -> hot.Gauge:  # noqa: A002
-        """Return the gauge of this name and labels, not measured until it is set; ``merge`` as in :class:`~roadworthy.types.Merge`."""
-        return self._get("gauge", name, labels, unit, help, merge, 1.0)
+        """Return the gauge of this name and labels, not measured until it is set; ``merge`` as in ``types.Merge``."""
+        made: hot.Gauge = self._registry.get("gauge", name, labels, unit, help, merge)
+        return made
 
-    def histogram(self, name: str, labels: Labels = (), unit: str = "", help: str = "", scale: float = 1.0) -> hot.Histogram:  # noqa: A002
+    def histogram(
+        self,
+        name: str,
+        labels: Labels = (),
+        unit: str = "",
+        help: str = "",  # noqa: A002 - as above
+        scale: float = 1.0,
+    ) -> hot.Histogram:
         """Return the histogram of this name and labels; ``scale`` stored units make one ``unit`` (1e9 for ns and s)."""
-        return self._get("histogram", name, labels, unit, help, "sum", scale)
+        made: hot.Histogram = self._registry.get("histogram", name, labels, unit, help, "sum", scale)
+        return made
 
-    def _get(self, kind: str, name: str, labels: Labels, unit: str, text: str, merge: str, scale: float) -> Any:
-        return self._registry.get(kind, name, labels, unit=unit, text=text, merge=merge, scale=scale)
-
-    def beat(self, name: str, kind: str = "heartbeat", every: float | None = None, target_fps: float | None = None) -> hot.Beat:
-        """Declare a signal of life expected ``every`` seconds (None: whenever it comes); always the same one for a name."""
+    def beat(
+        self, name: str, kind: str = "heartbeat", every: float | None = None, target_fps: float | None = None
+    ) -> hot.Beat:
+        """Declare a signal of life expected ``every`` seconds (None: whenever); always the same one for a name."""
         key = (kind, name)
         found = self._beats.get(key)
         if found is not None:
@@ -156,7 +143,8 @@ class Arena:
         if number >= self.sizes.beats:
             self.internal_error()
             memory = files.private_memory(HEADER_BYTES + BEAT_BYTES)
-            return hot.Beat(hot.Cell(memory.q, memory.d, memory.b), HEADER_BYTES // WORD)
+            unseen = hot.Beat(hot.Cell(memory.q, memory.d, memory.b), HEADER_BYTES // WORD)
+            return self._beats.setdefault(("", ""), unseen)
         at = self._at[H_BEATS] + number * BEAT_BYTES
         i = at // WORD
         text = hot.cut(name.encode("utf-8", "replace"), BEAT_NAME)
@@ -166,12 +154,12 @@ class Arena:
         q[i + 4] = len(text)
         self.cell.d[i + 7] = target_fps or 0.0
         made = self._beats.setdefault(key, hot.Beat(self.cell, i))
-        if made._index == i:
+        if made._index == i:  # noqa: SLF001 - one house; a slot of its own would cost memory
             q[i] = BEAT_KINDS.get(kind, 1)
         return made
 
     def mark(self, kind: str, label: str = "", at_ns: int = 0) -> None:
-        """Note a start-up checkpoint (kind checkpoint, ready or began); beyond the table's end it is counted and dropped."""
+        """Note a start-up checkpoint (kind checkpoint, ready or began); when the table is full it is only counted."""
         _ = self.cell.q[H_STATE]  # in a forked child this makes its file, whose marks begin at 0
         number = self._next_mark()
         if number >= self.sizes.marks:
@@ -187,16 +175,18 @@ class Arena:
         q[i] = MARK_KINDS.get(kind, 1)
 
     def event(self, kind: str, level: int, source: str, text: str, fields: Mapping[str, str] | None = None) -> None:
-        """Append to the flight recorder; ``level`` as in :mod:`logging` (10 debug … 50 critical), all text already redacted.
+        """Append to the flight recorder; ``level`` as in :mod:`logging` (10 debug … 50 critical), all text redacted.
 
         What does not fit into 3840 bytes is cut: the text at half of that when there are fields, then the last fields.
         """
         try:
-            head = f"{_plain(source)[:200]}{US}{_plain(text)}".encode("utf-8", "replace")
-            if fields:
-                rest = "".join(f"{US}{_plain(key)}={_plain(value)}" for key, value in fields.items())
-                head = hot.cut(head, _HALF_EVENT) + rest.encode("utf-8", "replace")
-            self.ring.put(EVENT_KINDS.get(kind, 1), level // 10, head)
+            head = f"{source}{US}{text}"
+            rest = "".join([f"{US}{key}={value}" for key, value in fields.items()]) if fields else ""
+            if len(head) > _SURELY_FITS or head.count(US) + rest.count(US) != 1 + (len(fields) if fields else 0):
+                payload = _fitted(source, text, fields or {})
+            else:
+                payload = (head + rest).encode("utf-8", "replace")
+            self.ring.put(EVENT_KINDS.get(kind, 1), level // 10, payload)
         except Exception:  # noqa: BLE001 - the guest rule
             self.internal_error()
 
@@ -210,7 +200,7 @@ class Arena:
         """Merge ``info`` into what readers are told about this program; what is too long is shortened."""
         try:
             self._info.update(info)
-            _write_info(self.cell, self._info)
+            write_info(self.cell, self._info)
         except Exception:  # noqa: BLE001 - the guest rule
             self.internal_error()
 
@@ -226,6 +216,7 @@ class Arena:
 
     def set_flags(self, flags: int) -> None:
         """Replace the header's flags."""
+        self._store.flags = flags
         self.cell.q[H_FLAGS] = flags
 
     def close(self) -> None:
@@ -235,42 +226,6 @@ class Arena:
 
     # -- files
 
-    def _new_base(self) -> files.Mapped:
-        """Make the base file of the process that we are now."""
-        stem = f"{boot_id()[:8]}-{os.getpid()}-{start_ticks()}-"
-        for number in range(_TRIES):
-            try:
-                made = files.create(os.path.join(self.directory, f"{stem}{number}{files.TYPE}"), self.sizes.base_bytes)
-            except FileExistsError:
-                continue
-            self._fill_header(made, self.sizes.base_bytes, 0)
-            return made
-        raise files.failed(os.path.join(self.directory, stem), FileExistsError(17, "too many arenas of one process"))
-
-    def _fill_header(self, made: files.Mapped, size: int, number: int) -> None:
-        q = made.q
-        q[H_MAGIC] = MAGIC
-        q[H_VERSION] = VERSION
-        q[H_SIZE] = size
-        q[H_PID] = os.getpid()
-        q[H_TICKS] = start_ticks()
-        q[H_GENERATION] = self._identity["generation"]
-        q[H_SLOT] = self._identity["slot"]
-        q[H_MONO] = monotonic_ns()
-        q[H_WALL] = wall_ns()
-        q[H_PPID] = os.getppid()
-        q[H_FLAGS] = self._identity["flags"]
-        q[H_STACK_FD] = -1
-        q[H_PYTHON] = sys.hexversion
-        q[H_EXTENTS] = number
-        for word, at, slots, each in self.sizes.sections:
-            if number == 0 or word in {H_SERIES, H_BLOCKS}:
-                q[word] = at if number == 0 else at - self._at[H_SERIES] + HEADER_BYTES
-                q[word + 1] = slots
-                q[word + 2] = each
-        boot = boot_id().encode("ascii")
-        made.b[BOOT_AT : BOOT_AT + len(boot)] = boot
-
     def _extent(self, number: int) -> Extent | None:
         """Return extent ``number``, made now if need be, by whoever comes first: the file system decides."""
         found = self._extents.get(number)
@@ -278,62 +233,44 @@ class Arena:
             return found
         _ = self.cell.q[H_STATE]  # in a forked child this makes its base file first
         try:
-            mapped = self._extent_file(self._files[0].path, number)
+            mapped = self._store.extent_file(self._files[0].path, number)
         except Exception:  # noqa: BLE001 - no room: the overflow series takes the values, and counts them
             return None
-        made = Extent(hot.Cell(mapped.q, mapped.d, mapped.b), HEADER_BYTES, HEADER_BYTES + self._at[H_BLOCKS] - self._at[H_SERIES])
+        mapped = self._files.setdefault(number, mapped)
+        made = Extent(hot.Cell(mapped.q, mapped.d, mapped.b), HEADER_BYTES, self._store.extent_blocks_at)
         winner = self._extents.setdefault(number, made)
-        if winner is made:
-            self._files[number] = mapped
         q = self.cell.q
-        if q[H_EXTENTS] < number:
+        if q[H_EXTENTS] < number:  # noqa: PLR1730 - a call to max() could be interrupted by another thread
             q[H_EXTENTS] = number
         return winner
-
-    def _extent_file(self, base: str, number: int) -> files.Mapped:
-        size = self.sizes.extent_bytes
-        if not base:
-            return files.private_memory(size)
-        final = f"{base.removesuffix(files.TYPE)}.x{number}"
-        draft = f"{final}.{next(_drafts)}"
-        made = files.create(draft, size)
-        try:
-            self._fill_header(made, size, number)
-            made.q[H_STATE] = STATE_LIVE
-            try:
-                os.link(draft, final)
-            except FileExistsError:
-                return files.attach(final, size)
-            made.path = final
-            return made
-        finally:
-            files.unlink(draft)
 
     # -- after a fork
 
     def _child_files(self) -> dict[int, files.Mapped]:
-        """Make the files of a forked child: the series that it knows, with nothing counted; private memory when that fails."""
+        """Make a forked child's files: the series that it knows, with nothing counted; private memory if that fails."""
         made: dict[int, files.Mapped] = {}
-        self._identity = {**self._identity, "flags": self._identity["flags"] | FLAG_DESCENDANT}
-        source = self._files
+        store = self._store
+        store.flags |= FLAG_DESCENDANT
+        source = dict(self._files)
         per_file: dict[int, list[int]] = {}
         for number in self._registry.placed:
             per_file.setdefault(number // self.sizes.series, []).append(number % self.sizes.series)
         try:
-            made[0] = self._new_base()
+            made[0] = store.new_base()
             for number in range(1, len(source)):
-                made[number] = self._extent_file(made[0].path, number)
+                made[number] = store.extent_file(made[0].path, number)
         except Exception:  # noqa: BLE001 - the guest rule: the child works on, unseen
             if made:
                 files.remove(made[0].path)
-            made = {n: files.private_memory(self.sizes.extent_bytes if n else self.sizes.base_bytes) for n in source}
+            made = {number: store.private_memory(number) for number in source}
         for number, slots in per_file.items():
             at = self._at[H_SERIES] if number == 0 else HEADER_BYTES
             copy_directory(source[number], made[number], at, slots)
-        fork.copy_beats(source[0], made[0], [beat._index for beat in list(self._beats.values())])
+        beats = [beat._index for (_, name), beat in list(self._beats.items()) if name]  # noqa: SLF001 - as in beat()
+        fork.copy_beats(source[0], made[0], beats)
         base = made[0]
         base.q[H_EXTENTS] = len(source) - 1
-        _write_info(hot.Cell(base.q, base.d, base.b), self._info)
+        write_info(base, self._info)
         base.q[H_STATE] = STATE_LIVE
         return made
 
@@ -359,27 +296,20 @@ class Arena:
         self.ring.reserve = birth.next_event
 
 
-_drafts = count()
 _HALF_EVENT = 1920
+_SURELY_FITS = _HALF_EVENT // 4
+"""Characters that fit into half of an event whatever they are."""
+
+
+def _fitted(source: str, text: str, fields: Mapping[str, str]) -> bytes:
+    """Return an event's payload, without separators in its text, which leaves half of the room to the fields."""
+    head = f"{_plain(source)[:200]}{US}{_plain(text)}".encode("utf-8", "replace")
+    if fields:
+        head = hot.cut(head, _HALF_EVENT)
+    rest = "".join(f"{US}{_plain(key)}={_plain(value)}" for key, value in fields.items())
+    return head + rest.encode("utf-8", "replace")
 
 
 def _plain(text: object) -> str:
     made = text if isinstance(text, str) else str(text)
     return made.replace(US, " ") if US in made else made
-
-
-def _write_info(cell: hot.Cell, info: Mapping[str, object]) -> None:
-    """Write ``info`` as JSON; while it is too long, the longest value is halved."""
-    import json
-
-    kept = {key: value if isinstance(value, (list, int, float, bool)) or value is None else str(value) for key, value in info.items()}
-    while len(body := json.dumps(kept, default=str).encode()) > INFO_BYTES:
-        longest = max(kept, key=lambda key: len(str(kept[key])))
-        value = kept[longest]
-        if not isinstance(value, (str, list)) or len(value) < 2:  # noqa: PLR2004 - nothing left to halve
-            kept.pop(longest)
-        else:
-            kept[longest] = value[: len(value) // 2]
-    cell.q[H_INFO_LENGTH] = 0
-    cell.b[INFO_AT : INFO_AT + len(body)] = body
-    cell.q[H_INFO_LENGTH] = len(body)

@@ -72,6 +72,7 @@ class RunSettings:
     stop_grace: float = 10.0
     ready_timeout: float = 40.0
     health_url: str = ""
+    health_check: bool = False
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     hang: HangPolicy = field(default_factory=HangPolicy)
     checks: tuple[CheckSetting, ...] = ()

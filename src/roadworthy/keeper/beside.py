@@ -6,10 +6,9 @@ again to the next one.
 
 from __future__ import annotations
 
-import os
-
 import _signal  # type: ignore[import-not-found] # no stub; `signal` itself would import enum
 import _socket
+import os
 
 from roadworthy.keeper import reap, wire
 from roadworthy.keeper.output import trim_log
@@ -32,7 +31,7 @@ _MESSAGE_MOST = 1 << 18
 class Agent:
     """The agent's process and the keeper's end of the socket to it."""
 
-    __slots__ = ("_argv", "_env", "_log", "_queue", "_wait", "end", "next_start", "pid", "started", "ticks")
+    __slots__ = ("_argv", "_env", "_log", "_queue", "_wait", "end", "next_start", "pid", "spoke", "started", "ticks")
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], log: str) -> None:
         self._argv = argv
@@ -44,6 +43,8 @@ class Agent:
         self.pid = 0
         self.ticks = 0
         self.started = 0.0
+        self.spoke = False
+        """Whether this one has said anything: one that only dies again does not decide anything."""
         self.next_start: float | None = 0.0 if argv else None
 
     @property
@@ -76,6 +77,7 @@ class Agent:
         self.end = ours
         self.ticks = reap.start_ticks(self.pid) or 0
         self.started = now
+        self.spoke = False
         self._queue.clear()
         return ""
 
@@ -130,6 +132,7 @@ class Agent:
             except ValueError:
                 continue
             if isinstance(message, dict):
+                self.spoke = True
                 found.append(message)
         return found
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found] # no stub; `signal` itself would import enum
 import errno
 import os
 import select
 import sys
-
-import _signal  # type: ignore[import-not-found] # no stub; `signal` itself would import enum
 
 from roadworthy import _clock
 from roadworthy.keeper import notify, reap, wire
@@ -140,6 +139,8 @@ class Keeper:
             self._stop_all(self.settings["stop_grace"], None)
         elif what == "notify":
             notify.send(self.settings["notify_socket"], str(message["text"]))
+        elif what == "say":
+            self._say(str(message["text"]))
         elif what == "signal":
             reap.send(int(message["pid"]), int(message["start_ticks"]), int(message["signal"]))
         elif what in {"start", "stop", "seen"}:
@@ -283,7 +284,7 @@ class Keeper:
             return True
         now = _clock.monotonic()
         self._down_since = self._down_since or now
-        if self._agent.end is not None:
+        if self._agent.end is not None and self._agent.spoke:
             self._down_since = now
         elif now - self._down_since >= AGENT_AWAY_MOST:
             self._say(f"there was no agent for {AGENT_AWAY_MOST:.0f} s to decide what to do next: this is the end")
@@ -386,5 +387,5 @@ def main(argv: Sequence[str]) -> None:
         os.set_inheritable(fd, False)  # noqa: FBT003 - the function has no keyword
     os.chdir(settings["cwd"])
     status = Keeper(settings, given.get("listen", -1), given.get("lock", -1)).run()
-    sys.stdout = sys.stderr = None  # type: ignore[assignment] # nothing of ours is in them, and they may be gone
+    sys.stdout = sys.stderr = None  # nothing of ours is in them, and they may be gone
     os._exit(status)

@@ -7,13 +7,12 @@ never shift. When whoever reads our output does not take it, the program goes on
 
 from __future__ import annotations
 
+import _socket
 import errno
 import fcntl
 import os
 import select
 import stat
-
-import _socket
 
 from roadworthy.keeper.system import punch_hole
 

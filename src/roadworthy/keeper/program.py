@@ -6,9 +6,8 @@ given to the worker whose marks its environment carries, else to the one whose p
 
 from __future__ import annotations
 
-import os
-
 import _signal  # type: ignore[import-not-found] # no stub; `signal` itself would import enum
+import os
 
 from roadworthy import _clock
 from roadworthy.keeper import reap
@@ -132,7 +131,7 @@ class Program:
         if worker.stdin >= 0:
             os.close(worker.stdin)
             worker.stdin = -1
-        left = self.members(reap.table()).get(worker, [])
+        left = self.left_of(worker)
         self._tell(
             {
                 "t": "exited",
@@ -207,7 +206,7 @@ class Program:
         members = self.members(reap.table())
         for worker in waiting:
             left = members.get(worker, [])
-            if not left and not worker.main:
+            if not left and not worker.main and not (left := self.left_of(worker)):
                 self._down(worker)
             elif worker.stop_by is not None and worker.stop_by <= now:
                 worker.swept = now
@@ -239,6 +238,20 @@ class Program:
             if owner is not None:
                 found.setdefault(owner, []).extend(reap.below(rows, (row.pid,), self.exempt))
         return found
+
+    def left_of(self, worker: Worker) -> list[reap.Process]:
+        """Return what lives of a worker, for sure: a process that forked while the table was read is found, too.
+
+        One that was seen dead may have had a child that was not listed yet; a look that shows no newly dead one has no gap.
+        """
+        known: set[int] = set()
+        while True:
+            rows = reap.table()
+            mine = self.members(rows).get(worker, [])
+            dead = {row.pid for row in rows.values() if row.dead and row.parent == os.getpid()}
+            if mine or dead <= known:
+                return mine
+            known |= dead
 
     def _owner(self, row: reap.Process) -> Worker | None:
         key = (row.pid, row.ticks)

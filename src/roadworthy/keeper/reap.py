@@ -6,9 +6,8 @@ then, so a number that was given to another process in between is never hit.
 
 from __future__ import annotations
 
-import os
-
 import _signal  # type: ignore[import-not-found] # no stub; `signal` itself would import enum
+import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,4 +126,3 @@ def collect() -> Iterator[tuple[int, int, Any]]:
         if pid == 0:
             return
         yield pid, status, usage
-

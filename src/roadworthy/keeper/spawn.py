@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 import _signal  # type: ignore[import-not-found] # no stub; `signal` itself would import enum
+import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,13 +44,10 @@ def spawn(
             actions.append((os.POSIX_SPAWN_DUP2, target, number))
     # Onto itself: this is how posix_spawn is told to leave a descriptor open.
     actions.extend((os.POSIX_SPAWN_DUP2, fd, fd) for fd in keep)
-    group: dict[str, int | bool] = {"setsid": True} if session else {"setpgroup": 0}
-    return os.posix_spawnp(  # type: ignore[call-overload,no-any-return]
-        argv[0],
-        list(argv),
-        dict(env),
-        file_actions=actions,
-        setsigmask=[],
-        setsigdef=_DEFAULTED,
-        **group,
+    if session:
+        return os.posix_spawnp(
+            argv[0], list(argv), dict(env), file_actions=actions, setsigmask=[], setsigdef=_DEFAULTED, setsid=True
+        )
+    return os.posix_spawnp(
+        argv[0], list(argv), dict(env), file_actions=actions, setsigmask=[], setsigdef=_DEFAULTED, setpgroup=0
     )

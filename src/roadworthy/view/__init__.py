@@ -1,1 +1,1 @@
-
+"""Read-only views of the Snapshot: JSON, Prometheus, HTTP, terminal, files."""

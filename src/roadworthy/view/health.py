@@ -1,4 +1,6 @@
-"""What a Snapshot says about health, in the forms that probes, people and programs ask for. Pure; ``now_ns`` is monotonic.
+"""What a Snapshot says about health, in the forms that probes, people and programs ask for. Pure.
+
+``now_ns`` is the monotonic clock.
 
 A snapshot that is missing or older than :data:`STALE_AFTER` says nothing any more: the status is unknown, and unknown
 counts as failure wherever somebody decides by it.
@@ -69,7 +71,9 @@ def alive(snapshot: Snapshot | None, now_ns: int) -> list[ProbeItem]:
     """Return what ``/livez`` looks at: the program itself, never what it depends on."""
     items = [_measured(snapshot, now_ns)]
     if snapshot is not None:
-        items.append(ProbeItem("program", snapshot.verdict.live, "alive" if snapshot.verdict.live else snapshot.verdict.reason))
+        items.append(
+            ProbeItem("program", snapshot.verdict.live, "alive" if snapshot.verdict.live else snapshot.verdict.reason)
+        )
     return items
 
 
@@ -112,7 +116,10 @@ def probe_text(name: str, items: list[ProbeItem], exclude: Collection[str], *, v
             passed = False
     unknown = sorted(set(exclude) - {item.name for item in items})
     if unknown:
-        lines.append(f"warn: some health checks cannot be excluded: no matches for {', '.join(repr(one[:80]) for one in unknown)}")
+        lines.append(
+            "warn: some health checks cannot be excluded: no matches for "
+            + ", ".join(repr(one[:80]) for one in unknown)
+        )
     if passed and not verbose:
         return OK, "ok"
     lines.append(f"{name} check {'passed' if passed else 'failed'}")
@@ -126,7 +133,7 @@ def _measured(snapshot: Snapshot | None, now_ns: int) -> ProbeItem:
 
 
 def _check(check: CheckResult) -> ProbeItem:
-    """Three failures in a row are an outage (CONFLICTS C-14); a check that has never run is unknown, which is a failure."""
+    """Fail on an outage, which is three failures in a row (CONFLICTS C-14), and on a check that has never run."""
     name = f"check-{check.name}"
     if check.at is None:
         return ProbeItem(name, passed=False, reason=check.detail or "not known yet")
@@ -141,7 +148,7 @@ def _line(text: str) -> str:
 
 
 def health_status(snapshot: Snapshot | None, now_ns: int) -> dict[str, Any]:
-    """Return the dict of CONFLICTS C-18 (status, checks, degraded, breakers, timestamp) and what the status rests on."""
+    """Return the dict of CONFLICTS C-18 (status, checks, degraded, breakers, timestamp) and what it rests on."""
     now, reason, since = status(snapshot, now_ns)
     document: dict[str, Any] = {
         "status": now.value,
@@ -180,11 +187,22 @@ def services(snapshot: Snapshot | None, now_ns: int) -> dict[str, Any]:
         old = not fresh(snapshot, now_ns)
         for worker in snapshot.workers:
             state = Status.UNKNOWN if old else _WORKER_STATUS[worker.state]
-            found[f"worker-{worker.slot}"] = {"status": state.value, "kind": "worker", "detail": worker.reason, "since": worker.since}
+            found[f"worker-{worker.slot}"] = {
+                "status": state.value,
+                "kind": "worker",
+                "detail": worker.reason,
+                "since": worker.since,
+            }
         for check in snapshot.checks:
             name = check.name if check.slot is None else f"{check.name}-{check.slot}"
             state = Status.UNKNOWN if old or check.at is None else check.status
-            found[name] = {"status": state.value, "kind": "check", "detail": check.detail, "checked": check.at, "outage": check.outage}
+            found[name] = {
+                "status": state.value,
+                "kind": "check",
+                "detail": check.detail,
+                "checked": check.at,
+                "outage": check.outage,
+            }
     return {"status": now.value, "reason": reason, "services": found}
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from roadworthy import __version__
 from roadworthy.view.snapshot import schema
-from roadworthy.view.web.endpoint import Endpoint, Parameter
+
+if TYPE_CHECKING:
+    from roadworthy.view.web.endpoint import Endpoint, Parameter
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -43,13 +45,20 @@ def document(endpoints: Sequence[Endpoint], public: frozenset[str]) -> dict[str,
             "title": "roadworthy operations API",
             "version": __version__,
             "description": (
-                "How a program is, why, and since when. On a loopback address reading needs no login; elsewhere it needs the token. "
-                "Changing something always needs the token, and from a browser the page's CSRF value and the same origin."
+                "How a program is, why, and since when. On a loopback address reading needs no login; elsewhere it "
+                "needs the token. Changing something always needs the token, and from a browser the page's CSRF value "
+                "and the same origin."
             ),
         },
         "paths": paths,
         "components": {
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "From the token file in the run directory."}},
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "From the token file in the run directory.",
+                }
+            },
             "schemas": _moved({**definitions, "Problem": _PROBLEM}),
         },
     }
@@ -64,8 +73,9 @@ def _operation(endpoint: Endpoint, public: frozenset[str]) -> dict[str, Any]:
         answers["400"] = {"description": "A parameter is wrong; the answer names it.", "content": _problem()}
     if endpoint.path not in public:
         answers["401"] = {"description": "The token is missing or wrong.", "content": _problem()}
+    place = re.sub(r"[^a-z0-9]+", "_", endpoint.path.lower()).strip("_")
     operation: dict[str, Any] = {
-        "operationId": f"{endpoint.method.lower()}_{re.sub(r'[^a-z0-9]+', '_', endpoint.path.lower()).strip('_') or 'root'}",
+        "operationId": f"{endpoint.method.lower()}_{place or 'root'}",
         "summary": endpoint.summary,
         "tags": [endpoint.tag],
         "parameters": [*_path_parameters(endpoint.path), *(_parameter(one) for one in endpoint.parameters)],
@@ -74,7 +84,13 @@ def _operation(endpoint: Endpoint, public: frozenset[str]) -> dict[str, Any]:
     if endpoint.method != "GET":
         operation["security"] = [{"token": []}]
         operation["parameters"].append(
-            {"name": "X-Roadworthy-CSRF", "in": "header", "required": False, "schema": {"type": "string"}, "description": "From browsers."}
+            {
+                "name": "X-Roadworthy-CSRF",
+                "in": "header",
+                "required": False,
+                "schema": {"type": "string"},
+                "description": "From browsers.",
+            }
         )
     elif endpoint.path in public:
         operation["security"] = []
@@ -96,7 +112,10 @@ def _problem() -> dict[str, dict[str, Any]]:
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
-    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in re.findall(r"\{(\w+)\}", path)]
+    return [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in re.findall(r"\{(\w+)\}", path)
+    ]
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
@@ -110,7 +129,13 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         schema_of.update({name: value for name, value in bounds.items() if value is not None})
     if parameter.default is not None:
         schema_of["default"] = parameter.default
-    described = {"name": parameter.name, "in": "query", "required": False, "description": parameter.text, "schema": schema_of}
+    described = {
+        "name": parameter.name,
+        "in": "query",
+        "required": False,
+        "description": parameter.text,
+        "schema": schema_of,
+    }
     if parameter.type == "flag":
         described["allowEmptyValue"] = True
     return described
@@ -120,7 +145,9 @@ def _moved(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Return the schemas with their references pointing to where OpenAPI keeps schemas."""
     if isinstance(value, dict):
         return {
-            key: item.replace("#/$defs/", "#/components/schemas/") if key == "$ref" and isinstance(item, str) else _moved(item)
+            key: item.replace("#/$defs/", "#/components/schemas/")
+            if key == "$ref" and isinstance(item, str)
+            else _moved(item)
             for key, item in value.items()
         }
     return [_moved(item) for item in value] if isinstance(value, list) else value

@@ -1,20 +1,24 @@
-"""The performance documents (PRF-01, 02, 04, 05, 06): resources, their trends, starts, errors, everything in one. Pure."""
+"""The performance documents (PRF-01, 02, 04, 05, 06): resources, trends, starts, errors, all in one. Pure."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from roadworthy.types import Snapshot, Startup
 from roadworthy.view.health import stamp
 from roadworthy.view.snapshot import plain
 from roadworthy.watch.operations import worst_first
 from roadworthy.watch.trends import trend as judge
 
-RESOURCE_GAUGES = ("cpu.", "rss.", "memory.", "disk.", "net.", "system.", "threads", "fds", "processes")
-"""How the names of resource figures in ``Snapshot.gauges`` and in the history begin."""
+if TYPE_CHECKING:
+    from roadworthy.types import Snapshot, Startup
+
+PROGRAM_FIGURES = ("cpu_percent", "rss", "memory_percent", "threads", "fds", "processes", "read_bytes", "write_bytes")
+WORKER_FIGURES = ("cpu_percent", "rss")
+MOST_WORKERS = 16
+"""Workers beyond these are in the program's sums only."""
 
 Points = Sequence[tuple[float, float | None]]
 
@@ -30,8 +34,10 @@ def resources_now(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def resource_names(snapshot: Snapshot) -> list[str]:
-    """Return which of the snapshot's figures tell of resources."""
-    return sorted(name for name in snapshot.gauges if name.startswith(RESOURCE_GAUGES))
+    """Return what the history calls the resource figures of the program and of its workers (``watch/gauges.py``)."""
+    program = [f"app.{figure}" for figure in PROGRAM_FIGURES]
+    workers = snapshot.workers[:MOST_WORKERS]
+    return [*program, *(f"worker.{worker.slot}.{figure}" for worker in workers for figure in WORKER_FIGURES)]
 
 
 def trends(hours: float, found: Mapping[str, Points], limits: Mapping[str, float | None]) -> dict[str, Any]:
@@ -47,7 +53,8 @@ def trends(hours: float, found: Mapping[str, Points], limits: Mapping[str, float
 
 def limits_of(snapshot: Snapshot) -> dict[str, float | None]:
     """Return the limit that a figure of the history runs against, where there is one."""
-    return {"rss.bytes": snapshot.resources.memory_limit, "memory.percent": 100.0, "disk.percent": 100.0}
+    used = snapshot.resources
+    return {"app.rss": used.memory_limit, "app.memory_percent": 100.0, "app.fds": used.fd_limit}
 
 
 def startup_stats(snapshot: Snapshot) -> dict[str, Any]:

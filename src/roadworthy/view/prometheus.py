@@ -3,8 +3,8 @@
 Fast because almost nothing changes between two scrapes: everything but the figures is rendered once, as one template a
 family, and kept until a series comes or goes; a family whose figures are the same as before is not rendered again.
 
-Exact because a histogram's ``le`` borders are octave borders of the arena's buckets, less one stored unit: figures are whole
-stored units (nanoseconds for durations), so no bucket is cut in two and no count is estimated.
+Exact because a histogram's ``le`` borders are octave borders of the arena's buckets, less one stored unit: figures are
+whole stored units (nanoseconds for durations), so no bucket is cut in two and no count is estimated.
 
 An unknown figure is left out; nothing is exported as 0 or NaN for want of a measurement.
 """
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from roadworthy.arena.layout import bucket_of
+from roadworthy.arena.layout import BUCKETS, bucket_of
 from roadworthy.types import Histogram, Kind, Labels, Series, Snapshot
 from roadworthy.view.prometheus_names import assign, label_name
 from roadworthy.view.prometheus_own import own_series, target
@@ -28,8 +28,9 @@ Key = tuple[str, str, Kind]
 
 
 def octaves(scale: float) -> tuple[int, ...]:
-    """Return the powers of two whose borders are exported: 16 µs to 69 s for durations, else every fourth power to 10^12."""
-    return tuple(range(14, 37)) if scale >= 1e6 else tuple(range(0, 41, 2))  # noqa: PLR2004 - stored finer than micro-units
+    """Return the powers of two that are exported as borders: 16 µs to 69 s for durations, else 1, 4, 16 … 4^20."""
+    fine = scale >= 1e6  # noqa: PLR2004 - stored in millionths or finer, as durations are
+    return tuple(range(14, 37)) if fine else tuple(range(0, 41, 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +39,30 @@ class Borders:
 
     labels: tuple[str, ...]
     cuts: tuple[int, ...]
+    below: tuple[int, ...]
 
     @classmethod
     def of(cls, scale: float) -> Borders:
-        """Return the borders for a scale: the ``le`` texts, and the first bucket that lies above each."""
+        """Return the borders for a scale: the ``le`` texts, the first bucket above each, each bucket's first border."""
         powers = octaves(scale)
-        return cls(tuple(_number(((1 << power) - 1) / scale) for power in powers), tuple(bucket_of(1 << power) for power in powers))
+        cuts = tuple(bucket_of(1 << power) for power in powers)
+        below = tuple(next((n for n, cut in enumerate(cuts) if index < cut), len(cuts)) for index in range(BUCKETS))
+        return cls(tuple(repr(((1 << power) - 1) / scale) for power in powers), cuts, below)
 
     def counts(self, histogram: Histogram) -> list[int]:
         """Return the cumulative count at each border and, last, of all values."""
         within = [0] * (len(self.cuts) + 1)
+        below = self.below
         for index, count in histogram.buckets.items():
-            within[_above(self.cuts, index)] += count
+            within[below[index]] += count
         return list(accumulate(within))
+
+    def template(self, name: str, inside: str) -> str:
+        """Return the lines of one histogram with places for the counts, the sum's line and the count."""
+        name, inside = name.replace("%", "%%"), inside.replace("%", "%%")
+        before, alone = (f"{inside},", f"{{{inside}}}") if inside else ("", "")
+        lines = [f'{name}_bucket{{{before}le="{le}"}} %d' for le in (*self.labels, "+Inf")]
+        return "\n".join(lines) + f"\n%s{name}_count{alone} %d\n"
 
 
 @dataclass(slots=True)
@@ -83,13 +95,16 @@ class Renderer:
         self._order: list[int] | None = None
         self._families: list[_Family] = []
         self._borders: dict[float, Borders] = {}
+        self._templates: dict[tuple[str, str, float], str] = {}
         self._notes = ""
 
     def render(self, snapshot: Snapshot) -> str:
         """Return the whole exposition: the program's series, the target, and roadworthy's own figures."""
         series = snapshot.series
         taken = {one.name for one in series}
-        return self.render_series([*series, *(one for one in own_series(snapshot) if one.name not in taken)], target(snapshot))
+        return self.render_series(
+            [*series, *(one for one in own_series(snapshot) if one.name not in taken)], target(snapshot)
+        )
 
     def render_series(self, series: Sequence[Series], attributes: Labels = ()) -> str:
         """Return the exposition of these series; ``attributes`` become the labels of ``target_info``."""
@@ -125,14 +140,17 @@ class Renderer:
             positions.setdefault((one.name, one.unit, one.kind), []).append(position)
         order: list[int] = []
         self._families = []
+        self._templates.clear()
         seen: set[tuple[str, str]] = set()
-        for key in positions:
+        for key, found in positions.items():
             kept: list[int] = []
             lines: list[str] = []
-            for position in positions[key]:
+            for position in found:
                 inside = _label_text(series[position].labels, series[position].kind)
                 if (names[key], inside) in seen:
-                    self.findings.append(f"metric {key[0]!r}: two series have the labels {{{inside}}} once translated; one is left out")
+                    self.findings.append(
+                        f"metric {key[0]!r}: two series have the labels {{{inside}}} once translated; one is left out"
+                    )
                     continue
                 seen.add((names[key], inside))
                 kept.append(position)
@@ -143,7 +161,9 @@ class Renderer:
             self._families.append(family)
             order.extend(kept)
         self._order = None if order == list(range(len(series))) else order
-        self._notes = "" if self._openmetrics else "".join(f"# roadworthy: {_one_line(finding)}\n" for finding in self.findings)
+        self._notes = (
+            "" if self._openmetrics else "".join(f"# roadworthy: {_one_line(finding)}\n" for finding in self.findings)
+        )
 
     def _line(self, name: str, kind: Kind, inside: str) -> str:
         if kind is Kind.HISTOGRAM:
@@ -154,7 +174,9 @@ class Renderer:
     def _header(self, name: str, key: Key, text: str) -> str:
         original, unit, kind = key
         family = f"{name}_total" if kind is Kind.COUNTER and not self._openmetrics else name
-        told = _escape_help(text or f"{original}, as the program recorded it{f' ({unit})' if unit else ''}.", quotes=self._openmetrics)
+        told = _escape_help(
+            text or f"{original}, as the program recorded it{f' ({unit})' if unit else ''}.", quotes=self._openmetrics
+        )
         lines = [f"# HELP {family} {told}", f"# TYPE {family} {kind.value}"]
         word = next((word for word in ("seconds", "bytes", "ratio") if family.endswith(f"_{word}")), "")
         if self._openmetrics and word:
@@ -178,24 +200,33 @@ class Renderer:
             if histogram is None:
                 continue
             known = family.histograms[number] if number < len(family.histograms) else None
-            text = known[1] if known is not None and known[0] == histogram else self._one(family.name, family.lines[number], histogram)
+            text = (
+                known[1]
+                if known is not None and known[0] == histogram
+                else self._one(family.name, family.lines[number], histogram)
+            )
             fresh.append((histogram, text))
             parts.append(text)
         family.histograms = fresh if len(fresh) == family.end - family.start else []
         return "".join(parts)
 
     def _one(self, name: str, inside: str, histogram: Histogram) -> str:
-        borders = self._borders.get(histogram.scale)
+        scale = histogram.scale
+        borders = self._borders.get(scale)
         if borders is None:
-            borders = self._borders[histogram.scale] = Borders.of(histogram.scale)
+            borders = self._borders[scale] = Borders.of(scale)
+        template = self._templates.get((name, inside, scale))
+        if template is None:
+            template = self._templates[name, inside, scale] = borders.template(name, inside)
         counts = borders.counts(histogram)
-        before, alone = (f"{inside},", f"{{{inside}}}") if inside else ("", "")
-        lines = [f'{name}_bucket{{{before}le="{le}"}} {count}' for le, count in zip(borders.labels, counts, strict=False)]
-        lines.append(f'{name}_bucket{{{before}le="+Inf"}} {counts[-1]}')
+        total = ""
         if math.isfinite(histogram.sum):
-            lines.append(f"{name}_sum{alone} {_number(histogram.sum / histogram.scale)}")
-        lines.append(f"{name}_count{alone} {counts[-1]}\n")
-        return "\n".join(lines)
+            total = (
+                f"{name}_sum{{{inside}}} {histogram.sum / scale}\n"
+                if inside
+                else f"{name}_sum {histogram.sum / scale}\n"
+            )
+        return template % (*counts, total, counts[-1])
 
 
 def _fill(family: _Family, figures: list[float | None]) -> str:
@@ -205,17 +236,12 @@ def _fill(family: _Family, figures: list[float | None]) -> str:
         whole = False
     if whole:
         return family.template % tuple(figures)
-    known = [line % value for line, value in zip(family.lines, figures, strict=True) if value is not None and math.isfinite(value)]
+    known = [
+        line % value
+        for line, value in zip(family.lines, figures, strict=True)
+        if value is not None and math.isfinite(value)
+    ]
     return family.header + "".join(known) if known else ""
-
-
-def _above(cuts: tuple[int, ...], index: int) -> int:
-    """Return the number of the first border that the bucket lies wholly below."""
-    return next((number for number, cut in enumerate(cuts) if index < cut), len(cuts))
-
-
-def _number(value: float) -> str:
-    return repr(float(value))
 
 
 def _label_text(labels: Labels, kind: Kind) -> str:

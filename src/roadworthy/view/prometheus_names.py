@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from roadworthy.types import Kind
 
 _WORDS = {
-    "d": "days", "h": "hours", "min": "minutes", "s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds",
-    "By": "bytes", "KiBy": "kibibytes", "MiBy": "mebibytes", "GiBy": "gibibytes", "kBy": "kilobytes", "MBy": "megabytes",
-    "m": "meters", "V": "volts", "A": "amperes", "J": "joules", "W": "watts", "g": "grams", "Cel": "celsius", "Hz": "hertz",
-    "%": "percent", "seconds": "seconds", "bytes": "bytes", "percent": "percent",
+    "d": "days", "h": "hours", "min": "minutes", "s": "seconds", "ms": "milliseconds", "us": "microseconds",
+    "ns": "nanoseconds", "By": "bytes", "KiBy": "kibibytes", "MiBy": "mebibytes", "GiBy": "gibibytes",
+    "kBy": "kilobytes", "MBy": "megabytes", "m": "meters", "V": "volts", "A": "amperes", "J": "joules", "W": "watts",
+    "g": "grams", "Cel": "celsius", "Hz": "hertz", "%": "percent",
 }  # fmt: skip
 _PER = {"s": "second", "m": "minute", "min": "minute", "h": "hour", "d": "day"}
 _RUNS = re.compile(r"[^a-zA-Z0-9_:]+|_{2,}")
@@ -27,7 +27,7 @@ RESERVED_LABELS = {Kind.HISTOGRAM: frozenset({"le"})}
 
 
 def unit_word(unit: str, kind: Kind) -> str:
-    """Return how a unit ends a name: ``s`` is ``seconds``, ``By/s`` is ``bytes_per_second``, a gauge's ``1`` is ``ratio``."""
+    """Return how a unit ends a name: ``s``: ``seconds``; ``By/s``: ``bytes_per_second``; a gauge's ``1``: ``ratio``."""
     unit = _NOTE.sub("", unit).strip()
     if unit == "1":
         return "ratio" if kind is Kind.GAUGE else ""
@@ -65,11 +65,12 @@ def samples_of(family: str, kind: Kind) -> tuple[str, ...]:
     return tuple(family + ending for ending in endings)
 
 
-def assign(wanted: Iterable[tuple[str, str, Kind]], prefix: str = "") -> tuple[dict[tuple[str, str, Kind], str], list[str]]:
+def assign(
+    wanted: Iterable[tuple[str, str, Kind]], prefix: str = ""
+) -> tuple[dict[tuple[str, str, Kind], str], list[str]]:
     """Return a family name for each (name, unit, kind), and a sentence for each that had to be told apart from another.
 
-    The alphabetically first keeps the plain name; the others get six hex digits of their own name's hash, so that a name
-    does not depend on what else is measured.
+    The alphabetically first keeps the plain name; the others get six hex digits of their own name's hash.
     """
     taken: dict[str, str] = {}
     names: dict[tuple[str, str, Kind], str] = {}
@@ -81,7 +82,9 @@ def assign(wanted: Iterable[tuple[str, str, Kind]], prefix: str = "") -> tuple[d
         if rival is not None:
             plain = family
             family = f"{family}_{hashlib.sha256(f'{name} {unit} {kind}'.encode()).hexdigest()[:6]}"
-            findings.append(f"metric {name!r} ({kind.value}) would be {plain} like {rival!r}; it is exported as {family}")
+            findings.append(
+                f"metric {name!r} ({kind.value}) would be {plain} like {rival!r}; it is exported as {family}"
+            )
         taken.update(dict.fromkeys(samples_of(family, kind), name))
         names[key] = family
     return names, findings

@@ -1,7 +1,7 @@
 """What a Snapshot tells besides the program's own metrics, as series: verdict, workers, checks, host, our own overhead.
 
-Names that Prometheus users know (``process_resident_memory_bytes``) are used where there are some; the label ``worker`` is the
-slot, never the pid, so that a restart does not make a new series.
+Names that Prometheus users know (``process_resident_memory_bytes``) are used where there are some; the label ``worker``
+is the slot, never the pid, so that a restart does not make a new series.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from roadworthy.types import Kind, Labels, Resources, Series, Snapshot, Status, 
 
 def target(snapshot: Snapshot) -> Labels:
     """Return the labels of ``target_info``: which service this is."""
-    return (("service.name", snapshot.app), ("telemetry.sdk.name", "roadworthy"), ("telemetry.sdk.version", __version__))
+    return (
+        ("service.name", snapshot.app),
+        ("telemetry.sdk.name", "roadworthy"),
+        ("telemetry.sdk.version", __version__),
+    )
 
 
 def own_series(snapshot: Snapshot) -> tuple[Series, ...]:
@@ -46,10 +50,17 @@ def _verdict(snapshot: Snapshot) -> Iterator[Series]:
     verdict = snapshot.verdict
     for status in Status:
         labels = (("status", status.value),)
-        yield _gauge("roadworthy_verdict", float(verdict.status is status), "The verdict: 1 for the status that holds now.", labels)
+        yield _gauge(
+            "roadworthy_verdict",
+            float(verdict.status is status),
+            "The verdict: 1 for the status that holds now.",
+            labels,
+        )
     yield _gauge("roadworthy_live", float(verdict.live), "1 while the program is alive and not hung.")
     yield _gauge("roadworthy_ready", float(verdict.ready), "1 while the program can do its work.")
-    yield _gauge("roadworthy_snapshot_timestamp_seconds", snapshot.at, "When these figures were taken, seconds since the epoch.")
+    yield _gauge(
+        "roadworthy_snapshot_timestamp_seconds", snapshot.at, "When these figures were taken, seconds since the epoch."
+    )
 
 
 def _workers(snapshot: Snapshot) -> Iterator[Series]:
@@ -58,8 +69,15 @@ def _workers(snapshot: Snapshot) -> Iterator[Series]:
         yield _gauge("roadworthy_workers", states[state], "Workers by state.", (("state", state.value),))
     for worker in snapshot.workers:
         labels = (("worker", str(worker.slot)),)
-        yield _count("roadworthy_worker_restarts_total", worker.restarts, "How often the worker was started again.", labels)
-        yield _gauge("process_start_time_seconds", worker.started, "When the worker's process began, seconds since the epoch.", labels)
+        yield _count(
+            "roadworthy_worker_restarts_total", worker.restarts, "How often the worker was started again.", labels
+        )
+        yield _gauge(
+            "process_start_time_seconds",
+            worker.started,
+            "When the worker's process began, seconds since the epoch.",
+            labels,
+        )
         yield from _resources(worker.resources, labels)
 
 
@@ -86,7 +104,9 @@ def _checks(snapshot: Snapshot) -> Iterator[Series]:
 def _operations(snapshot: Snapshot) -> Iterator[Series]:
     for operation in snapshot.operations:
         labels = (("operation", operation.name),)
-        yield _gauge("roadworthy_operations_in_flight", operation.in_flight, "Operations that have begun and not ended.", labels)
+        yield _gauge(
+            "roadworthy_operations_in_flight", operation.in_flight, "Operations that have begun and not ended.", labels
+        )
 
 
 def _system(snapshot: Snapshot) -> Iterator[Series]:
@@ -108,12 +128,18 @@ def _overhead(snapshot: Snapshot) -> Iterator[Series]:
         ("keeper", own.keeper_cpu_percent, own.keeper_rss),
     ):
         labels = (("part", part),)
-        yield _gauge("roadworthy_cpu_utilization_ratio", _share(cpu), "Share of one core that roadworthy itself uses.", labels)
+        yield _gauge(
+            "roadworthy_cpu_utilization_ratio", _share(cpu), "Share of one core that roadworthy itself uses.", labels
+        )
         yield _gauge("roadworthy_resident_memory_bytes", rss, "Memory that roadworthy itself uses.", labels)
     yield _gauge("roadworthy_arena_bytes", own.arena_bytes, "Size of the program's arena files.")
     yield _gauge("roadworthy_state_bytes", own.state_bytes, "Size of history and incidents on disk.")
     yield _gauge("roadworthy_series", own.series, "Series that the program records.")
     yield _gauge("roadworthy_tick_seconds", own.tick_seconds, "How long the agent took for this snapshot.")
-    yield _count("roadworthy_events_missed_total", own.events_missed, "Events that were overwritten before they were read.")
+    yield _count(
+        "roadworthy_events_missed_total", own.events_missed, "Events that were overwritten before they were read."
+    )
     yield _count("roadworthy_series_overflowed_total", own.series_overflowed, "Series that a limit refused.")
-    yield _count("roadworthy_internal_errors_total", own.internal_errors, "Failures of roadworthy's own code in the program.")
+    yield _count(
+        "roadworthy_internal_errors_total", own.internal_errors, "Failures of roadworthy's own code in the program."
+    )

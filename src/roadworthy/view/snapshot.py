@@ -59,7 +59,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - any of the vocabulary's dataclas
 
 
 def from_json(document: Mapping[str, Any]) -> Snapshot:
-    """Return the snapshot that :func:`to_json` was given; unknown fields are passed over, missing ones take their default.
+    """Return the snapshot that :func:`to_json` was given; unknown fields are passed over.
 
     Raises ``ValueError`` when the document has another schema version or is no snapshot.
     """
@@ -85,8 +85,9 @@ def schema() -> dict[str, Any]:
         "$schema": SCHEMA_URI,
         "title": "roadworthy snapshot",
         "description": (
-            "Everything known about one application at one instant. Times ending in _ns are nanoseconds of the monotonic clock, "
-            "'at', 'since', 'started', 'first', 'last' are seconds since the epoch, durations are seconds. null: not measured. "
+            "Everything known about one application at one instant. Times ending in _ns are nanoseconds of the "
+            "monotonic clock, 'at', 'since', 'started', 'first', 'last' are seconds since the epoch, durations are "
+            "seconds. null: not measured. "
             "The compact form of the live stream leaves out series and events."
         ),
         **body,
@@ -99,6 +100,14 @@ def schema() -> dict[str, Any]:
 
 def _finite(value: float | None) -> float | None:
     return value if value is None or value - value == 0 else None
+
+
+def _each(encode: Encoder) -> Encoder:
+    return lambda value: [encode(item) for item in value]
+
+
+def _or_null(encode: Encoder) -> Encoder:
+    return lambda value: None if value is None else encode(value)
 
 
 def _histogram(value: Histogram) -> dict[str, Any]:
@@ -119,7 +128,9 @@ def _histogram(value: Histogram) -> dict[str, Any]:
 @functools.cache
 def _encoders(cls: type) -> tuple[tuple[str, Encoder | None], ...]:
     hints = typing.get_type_hints(cls)
-    return tuple((f.name, _encoder(hints[f.name])) for f in dataclasses.fields(cls) if f.name != "schema" or cls is not Snapshot)
+    return tuple(
+        (f.name, _encoder(hints[f.name])) for f in dataclasses.fields(cls) if f.name != "schema" or cls is not Snapshot
+    )
 
 
 @functools.cache
@@ -137,10 +148,10 @@ def _encoder(hint: Any) -> Encoder | None:  # noqa: ANN401, PLR0911 - a type hin
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in {types.UnionType, typing.Union}:
         inner = _encoder(next(argument for argument in arguments if argument is not type(None)))
-        return None if inner is None else lambda value: None if value is None else inner(value)
+        return None if inner is None else _or_null(inner)
     if origin is tuple:
         element = _encoder(arguments[0])
-        return list if element is None else lambda value: [element(item) for item in value]
+        return list if element is None else _each(element)
     if origin is not None and issubclass(origin, Mapping):
         element = _encoder(arguments[1])
         if element is None:
@@ -156,7 +167,7 @@ def _encoder(hint: Any) -> Encoder | None:  # noqa: ANN401, PLR0911 - a type hin
 # -- decoding
 
 
-def _decode(hint: Any, value: Any) -> Any:  # noqa: ANN401 - driven by type hints
+def _decode(hint: Any, value: Any) -> Any:  # noqa: ANN401, PLR0911 - driven by type hints; one return per shape
     if value is None:
         return None
     if hint == Labels:
@@ -220,7 +231,7 @@ def _describe_class(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _nullable(description: dict[str, Any]) -> dict[str, Any]:
-    """A float may turn out to be no number, which JSON cannot say: it is null then."""
+    """Allow null for a float: it may turn out to be no number, which JSON cannot say."""
     return {"type": ["number", "null"]} if description == {"type": "number"} else description
 
 

@@ -8,10 +8,21 @@ Unknown is its own status: it is never shown as well.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from roadworthy.types import CheckResult, Finding, Liveness, Severity, Status, System, Verdict, Worker, WorkerState
+from roadworthy.types import (
+    CheckResult,
+    Finding,
+    Liveness,
+    Severity,
+    Startup,
+    Status,
+    System,
+    Verdict,
+    Worker,
+    WorkerState,
+)
 from roadworthy.watch.operations import Window
 from roadworthy.watch.words import span
 
@@ -48,8 +59,8 @@ class Evidence:
     workers: Sequence[Worker] = ()
     hung: Sequence[Hung] = ()
     checks: Sequence[CheckResult] = ()
-    work: Window = Window()
-    system: System = System()
+    work: Window = field(default_factory=Window)
+    system: System = field(default_factory=System)
     memory_percent: float | None = None
     fds: int | None = None
     fd_limit: int | None = None
@@ -149,7 +160,7 @@ _TROUBLED: Final = frozenset({
 
 
 def _down(evidence: Evidence) -> Status:
-    """A worker that is down is a degradation while another one serves."""
+    """Return how bad a worker that is down is: a degradation while another one serves."""
     up = any(worker.state is WorkerState.READY for worker in evidence.workers)
     return Status.DEGRADED if up else Status.UNHEALTHY
 
@@ -204,8 +215,23 @@ def _machine(evidence: Evidence) -> Iterable[Finding]:
         yield Finding("arena", Status.DEGRADED, path)
 
 
+def slow_starts(startups: Iterable[Startup]) -> Iterable[Finding]:
+    """Return a warning for a start that took longer than 40 s (STU-05, C-28); it does not make the program degraded."""
+    newest: dict[int | None, Startup] = {}
+    for one in startups:
+        if one.slot not in newest or one.at >= newest[one.slot].at:
+            newest[one.slot] = one
+    for slot, one in newest.items():
+        took = one.total
+        if took is not None and took > START_SLOW:
+            slowest = max(one.steps, key=lambda step: step.took, default=None)
+            where = f"; the slowest step was {slowest.label!r} with {span(slowest.took)}" if slowest else ""
+            reason = f"took {span(took)}, more than {START_SLOW:.0f} s{where}"
+            yield Finding(f"start of worker {slot}", Status.OK, reason, since=one.at + took)
+
+
 def _live(evidence: Evidence) -> bool:
-    """A program is live while one worker lives, is not hung, and the program has not come to an end."""
+    """Return whether one worker lives and is not hung."""
     hung = {one.slot for one in evidence.hung}
     alive = {WorkerState.STARTING, WorkerState.READY, WorkerState.STOPPING}
     return any(worker.state in alive and worker.slot not in hung for worker in evidence.workers)
@@ -235,9 +261,10 @@ def _dated(findings: Iterable[Finding], now: float, before: Verdict | None) -> I
 def _reason(status: Status, findings: Sequence[Finding], evidence: Evidence) -> str:
     if evidence.sampling_age > 5 and status is Status.UNKNOWN:  # noqa: PLR2004 - five missed ticks
         return f"no figures for {span(evidence.sampling_age)}"
-    if findings:
-        first = findings[0]
-        more = len(findings) - 1
+    bad = [finding for finding in findings if finding.status is not Status.OK]
+    if bad:
+        first = bad[0]
+        more = len(bad) - 1
         return f"{first.subject}: {first.reason}" + (f" (and {more} more)" if more else "")
     if evidence.finished:
         return "the program has ended by itself"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 _PYTHON = re.compile(r"(?:python|pypy)(?:w|[0-9][0-9.]*t?)?(?:\.exe)?\Z")
-_WITH_VALUE = frozenset("cmWX")
+_WITH_VALUE = frozenset("WX")
+_GO_ON = ""
 _REASONS = {
     "I": "python -I ignores PYTHONPATH, by which the runtime comes in",
     "E": "python -E ignores PYTHONPATH, by which the runtime comes in",
@@ -20,26 +21,33 @@ def is_python(argv: Sequence[str]) -> bool:
 
 
 def reason_from_cmdline(argv: Sequence[str]) -> str | None:
-    """Return why the runtime cannot be in a process with this command line, None when nothing there speaks against it."""
+    """Return why the runtime cannot be in a process with this command line; None: nothing there speaks against it."""
     if not argv:
         return "its command line cannot be read"
     if not is_python(argv):
         return None
     rest = iter(argv[1:])
     for argument in rest:
-        if argument == "--" or not argument.startswith("-") or argument == "-":
+        if argument in {"-", "--"} or not argument.startswith("-"):
             return None
-        if argument.startswith("--"):
-            if argument == "--check-hash-based-pycs":
-                next(rest, None)
-            continue
-        for at, letter in enumerate(argument[1:], start=1):
-            if letter in _REASONS:
-                return _REASONS[letter]
-            if letter in _WITH_VALUE:
-                if letter in "cm":
-                    return None
-                if at == len(argument) - 1:
-                    next(rest, None)
-                break
+        if argument == "--check-hash-based-pycs":
+            next(rest, None)
+        elif not argument.startswith("--"):
+            verdict = _switches(argument[1:], rest)
+            if verdict is not _GO_ON:
+                return verdict
     return None
+
+
+def _switches(letters: str, rest: Iterator[str]) -> str | None:
+    """Judge one group of one-letter options; consumes the value that belongs to its last."""
+    for at, letter in enumerate(letters):
+        if letter in _REASONS:
+            return _REASONS[letter]
+        if letter in "cm":
+            return None
+        if letter in _WITH_VALUE:
+            if at == len(letters) - 1:
+                next(rest, None)
+            break
+    return _GO_ON

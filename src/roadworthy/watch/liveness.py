@@ -128,7 +128,7 @@ def _runtime(signs: Signs, limits: Limits) -> Judgement | None:
             f"no Python thread got the GIL for {thread.age:.1f} s{_doing(signs)}",
             stale_for=thread.age,
         )
-    hung = _over(loop.age, max(limits.after, _allowed(loop)), signs)
+    hung = _over(loop.age, _limit(limits, loop), signs)
     late = f"for {loop.age:.1f} s"
     if thread_stale:
         return Judgement(
@@ -147,7 +147,7 @@ def _declared(signs: Signs, limits: Limits) -> Judgement | None:
         if pulse.kind not in {"heartbeat", "loop"} or pulse.age is None:
             continue
         silent = max(pulse.age, pulse.frame_age or 0.0)
-        if _over(silent, max(limits.after, _allowed(pulse)), signs) and (worst is None or silent > worst[0]):
+        if _over(silent, _limit(limits, pulse), signs) and (worst is None or silent > worst[0]):
             worst = (silent, pulse)
     if worst is None:
         return None
@@ -188,6 +188,10 @@ def _quiet(signs: Signs) -> Judgement:
 
 def _allowed(pulse: Pulse) -> float:
     return max(FRESH, FRESH_INTERVALS * (pulse.every or 0.0))
+
+
+def _limit(limits: Limits, pulse: Pulse) -> float:
+    return max(limits.after, _allowed(pulse)) if limits.after > 0 else 0.0
 
 
 def _fresh(pulse: Pulse) -> bool:

@@ -1,4 +1,4 @@
-"""Figures of operations over sliding windows, from the differences of histograms between ticks. Pure; time is an argument.
+"""Figures of operations over sliding windows, from the differences of histograms between ticks. Pure.
 
 Percentiles are over 60 s, rates over 10 s, error rates over 5 minutes with at least 20 attempts (CONFLICTS C-29).
 Histograms of all processes are merged before they come here, and their differences are added bucket by bucket, so that
@@ -7,13 +7,14 @@ a percentile is that of all calls together, never a mean of percentiles.
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
-from roadworthy.arena.layout import bucket_bounds, quantile
-from roadworthy.types import Kind, Labels, Operation, Series
+from roadworthy.arena.layout import bucket_bounds
+from roadworthy.types import Histogram, Kind, Labels, Operation, Series
 
 RATE_WINDOW: Final = 10.0
 QUANTILE_WINDOW: Final = 60.0
@@ -88,26 +89,24 @@ def attempt(name: str, labels: Labels, unit: str) -> Attempt | None:
     return Attempt(f"{name} {{{rest}}}" if rest else name, failed, "timer")
 
 
+@dataclass(slots=True)
+class _Gain:
+    """What one operation gained in one tick, in stored units."""
+
+    buckets: dict[int, int] = field(default_factory=dict)
+    largest: float = 0.0
+    count: int = 0
+    failures: int = 0
+
+
 class _Figures:
     """The windows of one operation."""
 
-    __slots__ = (
-        "attempts",
-        "buckets",
-        "count",
-        "deltas",
-        "failed_total",
-        "failures",
-        "kind",
-        "longs",
-        "most",
-        "recent",
-        "sum",
-    )
+    __slots__ = ("attempts", "buckets", "count", "deltas", "failed_total", "failures", "kind", "longs", "recent", "sum")
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.deltas: deque[tuple[float, dict[int, int], float]] = deque()
+        self.deltas: deque[tuple[float, _Gain]] = deque()
         self.buckets: dict[int, int] = {}
         self.longs: deque[tuple[float, int, int]] = deque()
         self.attempts = 0
@@ -116,20 +115,21 @@ class _Figures:
         self.count = 0
         self.failed_total = 0
         self.sum = 0.0
-        self.most = 0.0
 
-    def add(self, now: float, delta: dict[int, int], largest: float, count: int, failures: int) -> None:
-        self.deltas.append((now, delta, largest))
-        for index, number in delta.items():
+    def add(self, now: float, gain: _Gain) -> None:
+        self.deltas.append((now, gain))
+        for index, number in gain.buckets.items():
             self.buckets[index] = self.buckets.get(index, 0) + number
-        self.longs.append((now, count, failures))
-        self.recent.append((now, count, failures))
-        self.attempts += count
-        self.failures += failures
+        entry = (now, gain.count, gain.failures)
+        self.longs.append(entry)
+        self.recent.append(entry)
+        self.attempts += gain.count
+        self.failures += gain.failures
 
-    def forget(self, now: float) -> None:
+    def forget(self, now: float) -> bool:
+        """Drop what left the windows; returns whether nothing is left in any of them."""
         while self.deltas and self.deltas[0][0] <= now - QUANTILE_WINDOW:
-            for index, number in self.deltas.popleft()[1].items():
+            for index, number in self.deltas.popleft()[1].buckets.items():
                 left = self.buckets.get(index, 0) - number
                 if left > 0:
                     self.buckets[index] = left
@@ -141,44 +141,48 @@ class _Figures:
             self.failures -= failures
         while self.recent and self.recent[0][0] <= now - RATE_WINDOW:
             self.recent.popleft()
+        return not self.longs
+
+    def largest(self) -> float | None:
+        return max((gain.largest for _, gain in self.deltas), default=None)
 
 
 class Windows:
     """Takes each tick's merged series and answers with figures over the recent past; memory is bounded by names."""
 
     def __init__(self) -> None:
-        self._before: dict[tuple[str, Labels], Mapping[int, int]] = {}
+        self._before: dict[tuple[str, Labels], tuple[Mapping[int, int], int, float]] = {}
+        self._active: set[str] = set()
+        self._cache: dict[str, Operation] = {}
         self._attempts: dict[tuple[str, Labels], Attempt | None] = {}
         self._scales: dict[str, float] = {}
         self._figures: dict[str, _Figures] = {}
         self._began: float | None = None
         self.untracked = 0
 
-    def update(self, now: float, series: Iterable[Series]) -> None:
-        """Take the series as they stand at ``now`` (seconds, monotonic); the first call only sets the starting point."""
+    def update(self, now: float, changed: Iterable[Series]) -> None:
+        """Take the series that changed since the last call, as they stand at ``now`` (seconds, monotonic).
+
+        The first call only sets the starting point: what was counted before is in the totals, not in the windows.
+        """
         first = self._began is None
         if first:
             self._began = now
-        deltas: dict[str, tuple[dict[int, int], float, int, int]] = {}
-        totals: dict[str, tuple[int, int, float, float]] = {}
-        for one in series:
+        gains: dict[str, _Gain] = {}
+        for one in changed:
             if one.kind is not Kind.HISTOGRAM or one.histogram is None:
                 continue
             key = (one.name, one.labels)
             if key not in self._attempts:
                 self._attempts[key] = self._classify(one)
             which = self._attempts[key]
-            if which is None:
-                continue
-            self._take(key, which, one, first=first, deltas=deltas, totals=totals)
-        for name, (delta, largest, count, failures) in deltas.items():
-            if count:
-                self._figures[name].add(now, delta, largest, count, failures)
-        for name, (count, failed, total, most) in totals.items():
-            figures = self._figures[name]
-            figures.count, figures.failed_total, figures.sum, figures.most = count, failed, total, most
-        for figures in self._figures.values():
-            figures.forget(now)
+            if which is not None:
+                self._take(key, which, one.histogram, None if first else gains)
+        for name, gain in gains.items():
+            self._figures[name].add(now, gain)
+            self._active.add(name)
+        for name in [name for name in self._active if self._figures[name].forget(now)]:
+            self._active.discard(name)
 
     def _classify(self, one: Series) -> Attempt | None:
         which = attempt(one.name, one.labels, one.unit)
@@ -192,50 +196,41 @@ class Windows:
         return which
 
     def _take(
-        self,
-        key: tuple[str, Labels],
-        which: Attempt,
-        one: Series,
-        *,
-        first: bool,
-        deltas: dict[str, tuple[dict[int, int], float, int, int]],
-        totals: dict[str, tuple[int, int, float, float]],
+        self, key: tuple[str, Labels], which: Attempt, histogram: Histogram, gains: dict[str, _Gain] | None
     ) -> None:
-        histogram = one.histogram
-        if histogram is None:
-            return
-        before = self._before.get(key)
-        now_has = histogram.buckets
-        total = sum(now_has.values())
-        was = totals.get(which.name, (0, 0, 0.0, 0.0))
-        totals[which.name] = (
-            was[0] + total,
-            was[1] + (total if which.failed else 0),
-            was[2] + histogram.sum,
-            max(was[3], histogram.max),
-        )
-        if before == now_has:
-            return
-        self._before[key] = now_has
-        if before is None and first:
+        before, counted, summed = self._before.get(key, ({}, 0, 0.0))
+        buckets = histogram.buckets
+        total = sum(buckets.values())
+        self._before[key] = (buckets, total, histogram.sum)
+        figures = self._figures[which.name]
+        figures.count += total - counted
+        figures.failed_total += (total - counted) if which.failed else 0
+        figures.sum += histogram.sum - summed
+        self._cache.pop(which.name, None)
+        if gains is None:
             return
         gained = {
-            index: number - (before.get(index, 0) if before else 0)
-            for index, number in now_has.items()
-            if number > (before.get(index, 0) if before else 0)
+            index: number - before.get(index, 0) for index, number in buckets.items() if number > before.get(index, 0)
         }
         if not gained:
             return
-        count = sum(gained.values())
-        largest = min(histogram.max, float(bucket_bounds(max(gained))[1]))
-        delta, most, attempts, failures = deltas.get(which.name, ({}, 0.0, 0, 0))
+        gain = gains.setdefault(which.name, _Gain())
+        gain.largest = max(gain.largest, min(histogram.max, float(bucket_bounds(max(gained))[1])))
         for index, number in gained.items():
-            delta[index] = delta.get(index, 0) + number
-        deltas[which.name] = (delta, max(most, largest), attempts + count, failures + (count if which.failed else 0))
+            gain.buckets[index] = gain.buckets.get(index, 0) + number
+            gain.count += number
+            gain.failures += number if which.failed else 0
 
     def operations(self, now: float, in_flight: Mapping[str, int]) -> tuple[Operation, ...]:
         """Return the figures of every operation, worst first: by failures, then by the time that it cost."""
-        found = [self._operation(now, name, figures, in_flight.get(name, 0)) for name, figures in self._figures.items()]
+        found: list[Operation] = []
+        for name, figures in self._figures.items():
+            known = self._cache.get(name) if name not in self._active else None
+            if known is None or known.in_flight != in_flight.get(name, 0):
+                known = self._operation(now, name, figures, in_flight.get(name, 0))
+                if name not in self._active:
+                    self._cache[name] = known
+            found.append(known)
         found.extend(
             Operation(name, 0, 0, number, None, None, None, None, None, None, None, None, None)
             for name, number in in_flight.items()
@@ -245,10 +240,8 @@ class Windows:
 
     def _operation(self, now: float, name: str, figures: _Figures, in_flight: int) -> Operation:
         scale = self._scales[name]
-        largest = max((most for _, _, most in figures.deltas), default=None)
-        p50, p75, p90, p95, p99 = (
-            _scaled(quantile(figures.buckets, q, largest), scale) for q in (0.5, 0.75, 0.9, 0.95, 0.99)
-        )
+        largest = figures.largest()
+        p50, p75, p90, p95, p99 = quantiles(figures.buckets, (0.5, 0.75, 0.9, 0.95, 0.99), largest, scale)
         return Operation(
             name=name,
             count=figures.count,
@@ -281,13 +274,13 @@ class Windows:
         for _, figures in members:
             for index, number in figures.buckets.items():
                 buckets[index] = buckets.get(index, 0) + number
-            largest = max(largest, max((most for _, _, most in figures.deltas), default=0.0))
+            largest = max(largest, figures.largest() or 0.0)
         attempts = sum(figures.attempts for _, figures in members)
         failures = sum(figures.failures for _, figures in members)
         rates = [self._rate(now, figures.recent, 1) for _, figures in members]
         failing = [self._rate(now, figures.recent, 2) for _, figures in members]
         scale = self._scales[members[0][0]]
-        p50, p95, p99 = (_scaled(quantile(buckets, q, largest), scale) for q in (0.5, 0.95, 0.99))
+        p50, p95, p99 = quantiles(buckets, (0.5, 0.95, 0.99), largest, scale)
         return Window(
             rate=_total(rates),
             failure_rate=_total(failing),
@@ -308,6 +301,28 @@ def worst_first(operation: Operation) -> tuple[float, float, float, str]:
     """Order operations by recent error share, then failures, then the time that they take up, then the name."""
     cost = (operation.rate or 0.0) * (operation.mean or 0.0)
     return (-(operation.error_rate or 0.0), -float(operation.failures > 0) * operation.failures, -cost, operation.name)
+
+
+def quantiles(
+    buckets: Mapping[int, int], shares: Sequence[float], largest: float | None, scale: float
+) -> list[float | None]:
+    """Return several quantiles (shares ascending) in one pass; each is that of :func:`roadworthy.arena.layout.quantile`."""
+    total = sum(buckets.values())
+    if total <= 0:
+        return [None] * len(shares)
+    found: list[float | None] = []
+    seen = 0
+    ordered = iter(sorted(buckets.items()))
+    index = 0
+    for share in shares:
+        rank = max(1, math.ceil(share * total - 1e-9))
+        while seen < rank:
+            index, count = next(ordered)
+            seen += count
+        low, high = bucket_bounds(index)
+        middle = low if high - low == 1 else (low + high) / 2
+        found.append((min(middle, largest) if largest is not None else middle) / (scale or 1.0))
+    return found
 
 
 def _scaled(value: float | None, scale: float) -> float | None:

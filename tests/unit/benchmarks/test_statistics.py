@@ -62,7 +62,11 @@ def test_a_cost_is_what_lies_over_the_bare_measurement_of_the_same_round():
         ([9], [20], [10], [-0.1]),
         ([12, 12], [10, 20], [10, 10], [0.2]),
     ],
-    ids=["of the costs, not of the times", "noise stays visible as a negative cost", "a peer that cost nothing is no measure"],
+    ids=[
+        "of the costs, not of the times",
+        "noise stays visible as a negative cost",
+        "a peer that cost nothing is no measure",
+    ],
 )
 def test_ratios_compare_costs_pair_by_pair(ours, peer, base, expected):
     assert ratios(ours, peer, base) == pytest.approx(expected)

@@ -83,8 +83,12 @@ def quiet(**changes):
         "started": NOW - 3600,
         "verdict": Verdict(Status.OK, "2 of 2 workers are ready", NOW - 3590, live=True, ready=True, started=True),
         "workers": (worker(0), worker(1)),
-        "resources": Resources(cpu_percent=25.0, rss=160 * MIB, memory_limit=512 * MIB, memory_percent=31.25, threads=18, fds=62),
-        "system": System(cpu_percent=40.0, cpus=2.0, memory_total=2048 * MIB, memory_used=1024 * MIB, memory_percent=50.0),
+        "resources": Resources(
+            cpu_percent=25.0, rss=160 * MIB, memory_limit=512 * MIB, memory_percent=31.25, threads=18, fds=62
+        ),
+        "system": System(
+            cpu_percent=40.0, cpus=2.0, memory_total=2048 * MIB, memory_used=1024 * MIB, memory_percent=50.0
+        ),
         "command": ("python", "app.py"),
         "keeper_pid": 4100,
         "agent_pid": 4101,
@@ -96,8 +100,22 @@ def series():
     """Return series of every kind: with labels that need escaping, without a value, and a histogram in nanoseconds."""
     durations = Histogram({140: 10, 141: 5, 170: 2, 190: 1}, sum=4.1e9, max=3.9e9, scale=1e9)
     return (
-        Series("http.server.request.duration", Kind.HISTOGRAM, (("http.route", "/items/{id}"),), "s", "Duration.", histogram=durations),
-        Series("http.server.request.duration", Kind.HISTOGRAM, (("http.route", "/"),), "s", "Duration.", histogram=durations),
+        Series(
+            "http.server.request.duration",
+            Kind.HISTOGRAM,
+            (("http.route", "/items/{id}"),),
+            "s",
+            "Duration.",
+            histogram=durations,
+        ),
+        Series(
+            "http.server.request.duration",
+            Kind.HISTOGRAM,
+            (("http.route", "/"),),
+            "s",
+            "Duration.",
+            histogram=durations,
+        ),
         Series("payload.size", Kind.HISTOGRAM, (), "By", "", histogram=Histogram({0: 1, 7: 2, 40: 3}, 700.0, 350.0)),
         Series("orders", Kind.COUNTER, (("country", "de"),), "{order}", "Orders taken.", 41.0),
         Series("errors", Kind.COUNTER, (("operation", 'say "hi"\\\n'), ("type", "ValueError")), "", "", 3.0),
@@ -144,28 +162,76 @@ def troubled(**changes):
         "operations": (
             operation("checkout", failures=120, error_rate=0.12, in_flight=3, p95=1.2, p99=2.5, max=9.75),
             operation("browse"),
-            operation("nightly", count=0, rate=None, error_rate=None, p50=None, p75=None, p90=None, p95=None, p99=None, max=None, mean=None),
+            operation(
+                "nightly",
+                count=0,
+                rate=None,
+                error_rate=None,
+                p50=None,
+                p75=None,
+                p90=None,
+                p95=None,
+                p99=None,
+                max=None,
+                mean=None,
+            ),
         ),
         "in_flight": (InFlight("checkout", 4200, 0, 12.5, "cart=17", "", 1),),
-        "beats": (Beat("event loop", "event_loop", 4200, 0, 900, 0.4, 1.0), Beat("mailer", "heartbeat", 4200, 0, 0, None, 5.0)),
+        "beats": (
+            Beat("event loop", "event_loop", 4200, 0, 900, 0.4, 1.0),
+            Beat("mailer", "heartbeat", 4200, 0, 0, None, 5.0),
+        ),
         "checks": (
-            CheckResult("database", "readiness", Status.UNHEALTHY, "connection refused", NOW - 3, 0.012, 10.0, 2.0, 3, outage=True, source="app", slot=0),
+            CheckResult(
+                "database",
+                "readiness",
+                Status.UNHEALTHY,
+                "connection refused",
+                NOW - 3,
+                0.012,
+                10.0,
+                2.0,
+                3,
+                outage=True,
+                source="app",
+                slot=0,
+            ),
             CheckResult("disk", "readiness", Status.OK, "61 % used", NOW - 20, 0.001, 60.0, 5.0),
             CheckResult("mail", "readiness", Status.UNKNOWN, "has not run yet", None, None, 60.0, 5.0),
         ),
         "errors": (
-            ErrorGroup("a1b2c3", "ValueError", "no such country: xx", "checkout", 120, NOW - 900, NOW - 2, handled=True, traceback="Traceback …\nValueError"),
+            ErrorGroup(
+                "a1b2c3",
+                "ValueError",
+                "no such country: xx",
+                "checkout",
+                120,
+                NOW - 900,
+                NOW - 2,
+                handled=True,
+                traceback="Traceback …\nValueError",
+            ),
         ),
         "incidents": (
             IncidentSummary(
-                "20261118-043322-1", NOW - 42, "death", "worker 1 was killed by SIGSEGV", 1, 4207, ExitStatus(signal=11, words="SIGSEGV"), 0.21, None
+                "20261118-043322-1",
+                NOW - 42,
+                "death",
+                "worker 1 was killed by SIGSEGV",
+                1,
+                4207,
+                ExitStatus(signal=11, words="SIGSEGV"),
+                0.21,
+                None,
             ),
         ),
         "signals": (
             Signal("operation", "checkout", declared=True, count=1000, last=NOW - 1),
             Signal("heartbeat", "mailer", declared=True, count=0, last=None, every=5.0, stale=True),
         ),
-        "startups": (Startup(4200, 0, NOW - 3601.5, 1.5, (StartupStep("imports", 0.9, 0.9), StartupStep("ready", 1.5, 0.6))),),
+        "startups": (
+            Startup(4200, 0, NOW - 3601.5, 1.5, (StartupStep("imports", 0.9, 0.9), StartupStep("ready", 1.5, 0.6))),
+        ),
         "events": (Event(EventKind.LOG, NOW - 1, "error", "shop.cart", "payment failed", 4200, 0, 77, {"cart": "17"}),),
         "gauges": {"cpu.percent": 25.0, "loop.lag": None},
         "overhead": Overhead(0.6, 41 * MIB, 0.0, 11 * MIB, 2 * MIB, 4 * MIB, 8, 0.004, 0, 0, 0),

@@ -7,13 +7,13 @@ import subprocess
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
-from unit.view.snapshots import quiet, series, troubled
 
 from roadworthy.arena.layout import bucket_bounds, bucket_of
 from roadworthy.types import Histogram, Kind, Series
 from roadworthy.view.prometheus import Borders, Renderer, octaves
 from roadworthy.view.prometheus_names import family_name, label_name
 from roadworthy.view.prometheus_own import own_series
+from unit.view.snapshots import quiet, series, troubled
 
 FORMATS = [(False, parse_text), (True, parse_openmetrics)]
 
@@ -81,7 +81,9 @@ def test_counts_at_the_borders_are_those_of_the_values():
     buckets = {}
     for value in values:
         buckets[bucket_of(value)] = buckets.get(bucket_of(value), 0) + 1
-    text = Renderer().render_series([Series("v", Kind.HISTOGRAM, histogram=Histogram(buckets, float(sum(values)), float(max(values))))])
+    text = Renderer().render_series(
+        [Series("v", Kind.HISTOGRAM, histogram=Histogram(buckets, float(sum(values)), float(max(values))))]
+    )
     for sample in next(iter(parse_text(text))).samples:
         if sample.name == "v_bucket":
             assert sample.value == sum(value <= float(sample.labels["le"]) for value in values), sample
@@ -90,8 +92,16 @@ def test_counts_at_the_borders_are_those_of_the_values():
 @pytest.mark.parametrize("openmetrics", [False, True])
 def test_a_second_rendering_shows_the_new_figures_and_only_those(openmetrics):
     renderer = Renderer(openmetrics=openmetrics)
-    first = (Series("a", Kind.COUNTER, value=1.0), Series("b", Kind.GAUGE, value=2.0), Series("h", Kind.HISTOGRAM, histogram=Histogram({3: 1}, 3.0, 3.0)))
-    second = (Series("a", Kind.COUNTER, value=1.0), Series("b", Kind.GAUGE, value=9.0), Series("h", Kind.HISTOGRAM, histogram=Histogram({3: 2}, 6.0, 3.0)))
+    first = (
+        Series("a", Kind.COUNTER, value=1.0),
+        Series("b", Kind.GAUGE, value=2.0),
+        Series("h", Kind.HISTOGRAM, histogram=Histogram({3: 1}, 3.0, 3.0)),
+    )
+    second = (
+        Series("a", Kind.COUNTER, value=1.0),
+        Series("b", Kind.GAUGE, value=9.0),
+        Series("h", Kind.HISTOGRAM, histogram=Histogram({3: 2}, 6.0, 3.0)),
+    )
     for given in (first, second, second, first, second[:2], first):
         assert renderer.render_series(given) == Renderer(openmetrics=openmetrics).render_series(given)
 
@@ -105,7 +115,9 @@ def test_a_series_that_changes_its_kind_is_rendered_as_what_it_is_now():
 @pytest.mark.parametrize("unknown", [None, math.nan, math.inf])
 def test_an_unknown_figure_is_left_out_and_never_zero(unknown):
     renderer = Renderer()
-    text = renderer.render_series([Series("g", Kind.GAUGE, (("w", "0"),), value=unknown), Series("g", Kind.GAUGE, (("w", "1"),), value=5.0)])
+    text = renderer.render_series(
+        [Series("g", Kind.GAUGE, (("w", "0"),), value=unknown), Series("g", Kind.GAUGE, (("w", "1"),), value=5.0)]
+    )
     assert samples(parse_text(text)) == {("g", (("w", "1"),)): 5.0}
     assert renderer.render_series([Series("g", Kind.GAUGE, value=unknown)]) == ""
 
@@ -126,7 +138,9 @@ def test_collisions_are_told_in_a_comment_and_nothing_is_lost():
 
 def test_two_series_that_become_one_are_reported_and_never_written_twice():
     renderer = Renderer()
-    text = renderer.render_series([Series("g", Kind.GAUGE, (("a.b", "1"),), value=1.0), Series("g", Kind.GAUGE, (("a_b", "1"),), value=2.0)])
+    text = renderer.render_series(
+        [Series("g", Kind.GAUGE, (("a.b", "1"),), value=1.0), Series("g", Kind.GAUGE, (("a_b", "1"),), value=2.0)]
+    )
     assert samples(parse_text(text)) == {("g", (("a_b", "1"),)): 1.0}
     assert "left out" in renderer.findings[0]
 
@@ -145,10 +159,17 @@ def test_a_figure_that_the_program_records_itself_wins_over_ours():
 @pytest.mark.service("promtool")
 @pytest.mark.parametrize("make", [quiet, troubled])
 def test_promtool_has_nothing_to_say(make, service):
-    named = [Series("wait", Kind.HISTOGRAM, (("queue", "a"),), "s", "Waiting.", histogram=Histogram({150: 3}, 1e6, 4e5, 1e9))]
+    named = [
+        Series("wait", Kind.HISTOGRAM, (("queue", "a"),), "s", "Waiting.", histogram=Histogram({150: 3}, 1e6, 4e5, 1e9))
+    ]
     snapshot = make(series=tuple(named) + (series() if make is troubled else ()))
     done = subprocess.run(
-        [service("promtool"), "check", "metrics"], input=Renderer().render(snapshot), capture_output=True, text=True, check=False, timeout=60
+        [service("promtool"), "check", "metrics"],
+        input=Renderer().render(snapshot),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert shutil.which("promtool")

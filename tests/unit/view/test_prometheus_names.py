@@ -46,7 +46,14 @@ def test_a_prefix_can_be_asked_for():
 
 @pytest.mark.parametrize(
     ("name", "label"),
-    [("http.route", "http_route"), ("0abc", "key_0abc"), ("__name__", "key__name__"), ("", "_"), ("a-b", "a_b"), ("job", "job")],
+    [
+        ("http.route", "http_route"),
+        ("0abc", "key_0abc"),
+        ("__name__", "key__name__"),
+        ("", "_"),
+        ("a-b", "a_b"),
+        ("job", "job"),
+    ],
 )
 def test_a_label_name_is_translated(name, label):
     assert label_name(name) == label

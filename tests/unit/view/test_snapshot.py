@@ -5,10 +5,10 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from unit.view.snapshots import NOW, quiet, troubled
 
 from roadworthy.types import Histogram, Kind, Resources, Series
 from roadworthy.view.snapshot import dumps, from_json, schema, to_json
+from unit.view.snapshots import NOW, quiet, troubled
 
 SCHEMA_FILE = Path(__file__).parents[3] / "docs" / "snapshot.schema.json"
 
@@ -27,7 +27,9 @@ def test_the_compact_form_validates_too_and_leaves_out_metrics_and_events():
 
 
 def test_the_schema_in_the_docs_is_the_one_of_the_code():
-    assert json.loads(SCHEMA_FILE.read_text()) == schema(), "run: python -m roadworthy.view.snapshot > docs/snapshot.schema.json"
+    assert json.loads(SCHEMA_FILE.read_text()) == schema(), (
+        "run: python -m roadworthy.view.snapshot > docs/snapshot.schema.json"
+    )
 
 
 def test_the_schema_is_a_valid_schema_that_refuses_nonsense():
@@ -43,7 +45,9 @@ def test_what_was_written_is_read_back_as_an_equal_value(make):
 
 
 def test_unknown_stays_null_and_no_number_becomes_null():
-    document = json.loads(dumps(quiet(resources=Resources(cpu_percent=float("nan"), rss=None), gauges={"a": float("inf"), "b": None})))
+    document = json.loads(
+        dumps(quiet(resources=Resources(cpu_percent=float("nan"), rss=None), gauges={"a": float("inf"), "b": None}))
+    )
     assert document["resources"]["cpu_percent"] is None
     assert document["resources"]["rss"] is None
     assert document["gauges"] == {"a": None, "b": None}
@@ -51,11 +55,15 @@ def test_unknown_stays_null_and_no_number_becomes_null():
 
 def test_a_histogram_tells_its_count_and_percentiles_in_the_unit_of_the_series():
     histogram = Histogram({140: 99, 190: 1}, sum=1.0, max=float("nan"), scale=1e9)
-    encoded = to_json(quiet(series=(Series("d", Kind.HISTOGRAM, unit="s", histogram=histogram),)))["series"][0]["histogram"]
+    encoded = to_json(quiet(series=(Series("d", Kind.HISTOGRAM, unit="s", histogram=histogram),)))["series"][0][
+        "histogram"
+    ]
     assert encoded["count"] == 100
     assert encoded["max"] is None
     assert encoded["p50"] == pytest.approx(12.5 * 2**16 / 1e9)
-    empty = to_json(quiet(series=(Series("d", Kind.HISTOGRAM, histogram=Histogram({}, 0.0, 0.0)),)))["series"][0]["histogram"]
+    empty = to_json(quiet(series=(Series("d", Kind.HISTOGRAM, histogram=Histogram({}, 0.0, 0.0)),)))["series"][0][
+        "histogram"
+    ]
     assert empty["count"] == 0
     assert empty["p99"] in {None, 0.0}
 

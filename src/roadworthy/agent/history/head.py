@@ -13,10 +13,12 @@ import os
 import struct
 from array import array
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from roadworthy.errors import Exhausted, Unavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MAGIC: Final = int.from_bytes(b"RWHEAD_1", "little")
 ROWS: Final = 60
@@ -52,8 +54,8 @@ class Head:
                 hint="Free space there, or let ROADWORTHY_HOME point to a directory that has some.",
             ) from error
         view = memoryview(self._map)
-        self._stamps = view.cast("q")
-        self._values = view.cast("d")
+        self._stamps: memoryview[int] = view.cast("q")
+        self._values: memoryview[float] = view.cast("d")
         if not fits or self._stamps[0] != MAGIC or self._stamps[1] != columns:
             for half in (0, 1):
                 self.clear(half)
@@ -79,7 +81,7 @@ class Head:
                 return stamp - stamp % ROWS
         return None
 
-    def rows(self, half: int) -> Iterator[tuple[int, memoryview]]:
+    def rows(self, half: int) -> Iterator[tuple[int, memoryview[float]]]:
         """Yield (second, values) of the rows that a half holds."""
         for row in range(ROWS):
             at = HEADER_WORDS + (half * ROWS + row) * self._row_words
@@ -89,7 +91,7 @@ class Head:
     def columns_of(self, half: int, minute: int, first: int, count: int) -> dict[int, list[float]]:
         """Return column (from 0, relative to ``first``) to its 60 values for ``minute``; NaN for gaps."""
         gap = array("d", struct.pack("<d", float("nan")) * count)
-        lines: list[memoryview | array[float]] = [gap] * ROWS
+        lines: list[memoryview[float] | array[float]] = [gap] * ROWS
         for second, values in self.rows(half):
             if second - second % ROWS == minute:
                 lines[second % ROWS] = values[first : first + count]

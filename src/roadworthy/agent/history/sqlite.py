@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import zlib
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -30,6 +30,7 @@ from roadworthy.types import ExitStatus, IncidentSummary
 T = TypeVar("T")
 
 MOST_NAMES: Final = 2_000
+MOST_LENGTH: Final = 400
 INCIDENTS_KEPT: Final = 500
 STEPS: Final = (1, 10, 60)
 """Seconds of one sample in each tier; a tile is 60 samples, so it spans a minute, ten minutes, an hour."""
@@ -43,7 +44,8 @@ CREATE TABLE IF NOT EXISTS series (id INTEGER PRIMARY KEY, name TEXT NOT NULL UN
 CREATE TABLE IF NOT EXISTS tiles (
   tier INTEGER NOT NULL, what INTEGER NOT NULL, start INTEGER NOT NULL, part INTEGER NOT NULL, block BLOB NOT NULL,
   PRIMARY KEY (tier, what, part, start)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS incidents (id TEXT PRIMARY KEY, at REAL NOT NULL, summary TEXT NOT NULL, bundle BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS incidents (
+  id TEXT PRIMARY KEY, at REAL NOT NULL, summary TEXT NOT NULL, bundle BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS incidents_at ON incidents (at);
 """
 _FORMAT: Final = 1
@@ -85,11 +87,11 @@ class SqliteHistory:
         second = int(at)
         with self._lock:
             row = array("d", [GAP]) * MOST_NAMES
+            if not values.keys() <= self._ids.keys():
+                self._learn([name for name in values if name not in self._ids and name not in self.refused], at)
             ids = self._ids
             for name, value in values.items():
                 column = ids.get(name)
-                if column is None:
-                    column = self._new_name(name, at)
                 if column is not None and math.isfinite(value):
                     row[column] = value
             minute = second - second % ROWS
@@ -128,7 +130,7 @@ class SqliteHistory:
         self._guard(lambda: [None for _ in work])
 
     def _seal(self, minute: int) -> Iterator[None]:
-        """Compress one minute of the head file into tiles, one part a step, then make the coarser tiles that are due."""
+        """Compress one minute of the head file into tiles, one part a step, then make the coarser ones that are due."""
         half = minute // ROWS % 2
         blocks = []
         for part in range(self._parts()):
@@ -154,7 +156,8 @@ class SqliteHistory:
         (newest,) = self._db.execute("SELECT max(start) FROM tiles WHERE tier = ?", (tier,)).fetchone()
         after = -1 if newest is None else newest + span
         found = self._db.execute(
-            "SELECT DISTINCT start - start % ? FROM tiles WHERE tier = ? AND start >= ? AND start - start % ? + ? <= ? ORDER BY 1",
+            "SELECT DISTINCT start - start % ? FROM tiles"
+            " WHERE tier = ? AND start >= ? AND start - start % ? + ? <= ? ORDER BY 1",
             (span, tier - 1, after, span, span, until - until % span),
         )
         return [start for (start,) in found]
@@ -165,7 +168,8 @@ class SqliteHistory:
         means: dict[int, list[float]] = {}
         mosts: dict[int, list[float]] = {}
         rows = self._db.execute(
-            "SELECT what, start, block FROM tiles WHERE tier = ? AND part = ? AND start >= ? AND start < ? ORDER BY start",
+            "SELECT what, start, block FROM tiles"
+            " WHERE tier = ? AND part = ? AND start >= ? AND start < ? ORDER BY start",
             (tier - 1, part, start, end),
         ).fetchall()
         for what, at, block in rows:
@@ -186,14 +190,16 @@ class SqliteHistory:
     def _prune(self, at: float) -> Iterator[None]:
         """Drop what is older than its tier is kept for, and names that have not been seen for the whole retention."""
         with self._db:
-            for tier, keep in enumerate((min(KEEP_FINE, self._retention), min(KEEP_MIDDLE, self._retention), self._retention)):
+            for tier, keep in enumerate(
+                (min(KEEP_FINE, self._retention), min(KEEP_MIDDLE, self._retention), self._retention)
+            ):
                 self._db.execute("DELETE FROM tiles WHERE tier = ? AND start < ?", (tier, int(at - keep)))
         yield
         with self._db:
             recent = [
                 (at, name)
                 for name, column in self._ids.items()
-                if any(values[column] == values[column] for half in (0, 1) for _, values in self._head.rows(half))  # noqa: PLR0124 - NaN differs from itself
+                if any(values[column] == values[column] for half in (0, 1) for _, values in self._head.rows(half))
             ]
             self._db.executemany("UPDATE series SET seen = ? WHERE name = ?", recent)
         yield
@@ -206,23 +212,23 @@ class SqliteHistory:
     def _parts(self) -> int:
         return max(self._ids.values(), default=-1) // COLUMNS + 1
 
-    def _new_name(self, name: str, at: float) -> int | None:
-        if name in self.refused:
-            return None
-        if len(self._ids) >= MOST_NAMES or len(name) > 400:  # noqa: PLR2004 - a name is no text
-            if len(self.refused) < MOST_NAMES:
+    def _learn(self, names: Sequence[str], at: float) -> None:
+        """Give columns to new names, in one transaction; those that find no room are refused."""
+        free = sorted(set(range(MOST_NAMES)) - set(self._ids.values()), reverse=True)
+        rows: list[tuple[int, str, float]] = []
+        for name in names:
+            if free and len(name) <= MOST_LENGTH:
+                rows.append((free.pop(), name, at))
+            elif len(self.refused) < MOST_NAMES:
                 self.refused.add(name)
-            return None
-        taken = set(self._ids.values())
-        column = len(taken) if len(taken) not in taken else next(free for free in range(MOST_NAMES) if free not in taken)
 
         def insert() -> None:
             with self._db:
-                self._db.execute("INSERT OR REPLACE INTO series VALUES (?, ?, ?)", (column, name, at))
+                self._db.executemany("INSERT OR REPLACE INTO series VALUES (?, ?, ?)", rows)
 
-        self._guard(insert)
-        self._ids[name] = column
-        return column
+        if rows:
+            self._guard(insert)
+            self._ids.update((name, column) for column, name, _ in rows)
 
     # -- asking
 
@@ -267,34 +273,35 @@ class SqliteHistory:
     def _samples(
         self, column: int, start: float, end: float, step: float, *, most: bool
     ) -> Iterator[tuple[float, float, int]]:
-        """Yield (time, value, seconds) from the coarsest tier that is fine enough, going finer where it is not made yet."""
+        """Yield (time, value, seconds) from the coarsest tier that is fine enough, finer where it is not made yet."""
         coarsest = max(tier for tier, seconds in enumerate(STEPS) if seconds <= max(step, 1.0))
         at = start
         for tier in range(2, -1, -1):
-            # Below the asked resolution older history exists only in coarser tiers: they answer first, up to where finer begin.
+            # Older history exists only in coarser tiers: they answer first, up to where finer ones begin.
             stop = self._first_start(tier - 1) if tier > coarsest else end
             if stop is None:
                 stop = end
             at = yield from self._tier(tier, column, at, min(stop, end), most=most)
         for half in (0, 1):
             for second, values in self._head.rows(half):
-                if at <= second < end and values[column] == values[column]:  # noqa: PLR0124 - NaN differs from itself
+                if at <= second < end and values[column] == values[column]:
                     yield float(second), values[column], 1
 
     def _first_start(self, tier: int) -> float | None:
         (found,) = self._db.execute("SELECT min(start) FROM tiles WHERE tier = ?", (tier,)).fetchone()
-        return found
+        return None if found is None else float(found)
 
     def _tier(
         self, tier: int, column: int, start: float, end: float, *, most: bool
-    ) -> Iterator[tuple[float, float, int]]:
+    ) -> Generator[tuple[float, float, int], None, float]:
         """Yield the samples of one tier; the generator's value is where that tier ends."""
         seconds = STEPS[tier]
         span = seconds * SAMPLES
         reached = start
         part, place = divmod(column, COLUMNS)
         rows = self._db.execute(
-            "SELECT start, block FROM tiles WHERE tier = ? AND what = ? AND part = ? AND start > ? AND start < ? ORDER BY start",
+            "SELECT start, block FROM tiles"
+            " WHERE tier = ? AND what = ? AND part = ? AND start > ? AND start < ? ORDER BY start",
             (tier, _MOST if most and tier else _MEAN, part, start - span, end),
         ).fetchall()
         for begin, block in rows:
@@ -378,8 +385,7 @@ class SqliteHistory:
             db.execute("PRAGMA cache_size = -1024")
             (problem,) = db.execute("PRAGMA quick_check(1)").fetchone()
             (version,) = db.execute("PRAGMA user_version").fetchone()
-            if problem != "ok" or version not in {0, _FORMAT}:
-                raise sqlite3.DatabaseError(problem if problem != "ok" else f"it has format {version}, not {_FORMAT}")
+            _verify(problem, version)
             db.executescript(_SCHEMA)
             db.execute(f"PRAGMA user_version = {_FORMAT}")
             self._db = db
@@ -391,7 +397,9 @@ class SqliteHistory:
         return db
 
     def _load_names(self) -> None:
-        self._ids = {name: number for number, name in self._db.execute("SELECT id, name FROM series WHERE id < ?", (MOST_NAMES,))}
+        self._ids = {
+            name: number for number, name in self._db.execute("SELECT id, name FROM series WHERE id < ?", (MOST_NAMES,))
+        }
 
     def _start_anew(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
         """Set a broken database aside (one is kept) and begin a new one."""
@@ -416,6 +424,14 @@ class SqliteHistory:
             self._work = None
             self._db = self._start_anew(sqlite3.DatabaseError(str(error)))
             return act()
+
+
+def _verify(problem: str, version: int) -> None:
+    """Raise :class:`sqlite3.DatabaseError` for a database that is broken or of another format."""
+    if problem != "ok":
+        raise sqlite3.DatabaseError(problem)
+    if version not in {0, _FORMAT}:
+        raise sqlite3.DatabaseError(f"it has format {version}, not {_FORMAT}")
 
 
 def summary_from(raw: dict[str, Any]) -> IncidentSummary:

@@ -17,7 +17,7 @@ import zlib
 from array import array
 from collections.abc import Mapping, Sequence
 from operator import sub
-from typing import Final
+from typing import Any, Final
 
 SAMPLES: Final = 60
 COLUMNS: Final = 100
@@ -163,15 +163,15 @@ def _unfloat(part: bytes) -> list[float]:
     return list(_array("f", (whole & ((1 << bits) - 1)).to_bytes(len(part), "little")))
 
 
-def _array(code: str, data: bytes) -> array[float]:
-    found = array(code)
+def _array(code: str, data: bytes) -> array[Any]:
+    found: array[Any] = array(code)
     found.frombytes(data)
     if sys.byteorder == "big":
         found.byteswap()
     return found
 
 
-def _little(values: array[float] | array[int]) -> bytes:
+def _little(values: array[Any]) -> bytes:
     if sys.byteorder == "big":
         values.byteswap()
     return values.tobytes()

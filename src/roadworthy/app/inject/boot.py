@@ -1,6 +1,7 @@
 """What happens at the start of an injected program: the runtime comes up, and everything else waits for its module.
 
-Nothing is imported here that the program may not need: an integration is loaded when the program has loaded what it is for.
+Nothing is imported here that the program may not need: an integration is loaded when the program has loaded what it
+is for.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ TABLE: tuple[tuple[str, str, str], ...] = (
     ("uvicorn.config", "integrations.uvicorn", "install"),
     ("uvicorn.server", "integrations.asyncio_servers", "install_uvicorn"),
     ("starlette.routing", "integrations.uvicorn", "install_starlette"),
+    ("fastapi.routing", "integrations.uvicorn", "install_fastapi"),
     ("aiohttp.web_protocol", "integrations.aiohttp", "install_protocol"),
     ("aiohttp.web_response", "integrations.aiohttp", "install_response"),
     ("aiohttp.web_ws", "integrations.aiohttp", "install_websocket"),
@@ -52,7 +54,7 @@ TABLE: tuple[tuple[str, str, str], ...] = (
 
 
 def boot() -> None:
-    """Bring the runtime up in this process and let integrations wait for their modules; does nothing when it is switched off."""
+    """Bring the runtime up and let integrations wait for their modules; does nothing when it is switched off."""
     if not start.enabled():
         return
     start.set_flags(FLAG_INJECTED)

@@ -1,7 +1,8 @@
 """Runs our code right after the program imported a module, without importing anything that the program does not.
 
-A finder stands first on ``sys.meta_path``. For the few names that somebody waits for it asks the other finders and arms the
-loader they return; for every other name it is one dictionary look-up. Modules, specs and loaders stay what they would be without us.
+A finder stands first on ``sys.meta_path``. For the few names that somebody waits for it asks the other finders and
+arms the loader they return; for every other name it is one dictionary look-up. Modules, specs and loaders stay what
+they would be without us.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
     Hook = Callable[[ModuleType], None]
 
 _waiting: dict[str, list[Hook]] = {}
-# These loaders are made anew for each module. Others (zip files, frozen modules) are shared, and arming one would change
-# how other modules load: what comes from there stays uninstrumented.
+# These loaders are made anew for each module. Others (zip files, frozen modules) are shared, and arming one would
+# change how other modules load: what comes from there stays uninstrumented.
 _ARMABLE = frozenset({SourceFileLoader, SourcelessFileLoader, ExtensionFileLoader})
 
 
 def when_imported(name: str, hook: Hook) -> None:
-    """Call ``hook`` with the module ``name`` once its own code has run, each time it is loaded; now if it is there already.
+    """Call ``hook`` with the module ``name`` once its own code has run, each time it is loaded; now if it is there.
 
     What the hook raises is counted, told once, and never reaches the program's import.
     """
@@ -38,7 +39,7 @@ def when_imported(name: str, hook: Hook) -> None:
 def install() -> None:
     """Put the finder in its place; calling it again changes nothing."""
     if not any(isinstance(finder, Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, Finder())  # type: ignore[arg-type]  # the finder protocol, without its abstract class
+        sys.meta_path.insert(0, Finder())  # the protocol, without importing its abstract class
 
 
 def uninstall() -> None:
@@ -50,8 +51,10 @@ def uninstall() -> None:
 class Finder:
     """Lets the other finders find, and arms what they found."""
 
-    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Return what the other finders return for a module that is waited for, else None so that they are asked as usual."""
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return what the others find for a module that is waited for; None for all else, so that they are asked."""
         if name not in _waiting:
             return None
         for finder in sys.meta_path:

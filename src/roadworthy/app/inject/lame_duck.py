@@ -1,10 +1,11 @@
-"""Lame duck: before a worker is replaced it stops accepting connections, and answers what it has with ``Connection: close``.
+"""Lame duck: a worker about to be replaced accepts no more, and answers what it has with ``Connection: close``.
 
-The agent lists process ids on the control page; a process whose parent was listed (a worker forked by a server's master) follows
-it. The page is one word to compare, looked at by the runtime's thread and wherever a request begins.
+The agent lists process ids on the control page; a process whose parent was listed (a worker forked by a server's
+master) follows it. The page is one word to compare, looked at by the runtime's thread and wherever a request begins.
 
-What stops accepting: every asyncio server (its sockets leave the selector), uvicorn also on uvloop, gunicorn's sync and gthread workers,
-and ``socketserver`` (http.server, wsgiref, Werkzeug's). Listening sockets stay open: their queue belongs to the other workers as well.
+What stops accepting: every asyncio server (its sockets leave the selector), uvicorn also on uvloop, gunicorn's sync
+and gthread workers, and ``socketserver`` (http.server, wsgiref, Werkzeug's). Listening sockets stay open: their queue
+belongs to the other workers as well.
 """
 
 from __future__ import annotations
@@ -42,7 +43,12 @@ def duties() -> tuple[Callable[[], object], ...]:
     return tuple(_duties)
 
 
-def look(_now: int = 0) -> bool:
+def watch(_now: int) -> None:
+    """Look, as a duty of the runtime's thread."""
+    look()
+
+
+def look() -> bool:
     """Compare the control page with what was seen before; return True when this process is a lame duck."""
     global _reader, _generation  # noqa: PLW0603 - one page per process
     if active:
@@ -80,9 +86,10 @@ def become() -> None:
 
 
 def hush(listener: socket.socket) -> None:
-    """Put a listening socket that nobody can reach in the place of ``listener``, so that accepting from it finds nothing.
+    """Put a socket that nobody can reach in the place of ``listener``, so that accepting from it finds nothing.
 
-    For servers that accept in a loop of their own: blocking, ``select`` or ``poll``. The queue stays with the other processes.
+    For servers that accept in a loop of their own: blocking, ``select`` or ``poll``. The queue stays with the other
+    processes.
     """
     quiet = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     quiet.bind("")  # an abstract name that the kernel chooses and we tell nobody

@@ -1,4 +1,6 @@
-"""Replacing a function of somebody else's by one that calls it, so that nobody can tell the difference but by looking closely."""
+"""Replacing somebody else's function by one that calls it and looks like it."""
+
+# ruff: noqa: ANN401 - what is wrapped is somebody else's and stays of whatever type it is
 
 from __future__ import annotations
 

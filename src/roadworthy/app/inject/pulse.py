@@ -1,8 +1,9 @@
 """The one light thread of an injected program: it beats, and runs a few short duties four times a second.
 
-It starts with the first duty (an event loop that runs, a server that may be told to stop accepting) and, after a fork, again with the first
-duty of the child. Its beat beside the event loop's is what tells a blocked loop (its own beat fresh) from a held GIL (both stale).
-It is started below the ``threading`` module: it is in no list of the program's threads, and nobody waits for it at the end.
+It starts with the first duty (an event loop that runs, a server that may be told to stop accepting) and, after a
+fork, again with the first duty of the child. Its beat beside the event loop's is what tells a blocked loop (its own
+beat fresh) from a held GIL (both stale). It is started below the ``threading`` module: it is in no list of the
+program's threads, and nobody waits for it at the end.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _beat: hot.Beat | None = None
 
 
 def every(name: str, duty: Callable[[int], None]) -> None:
-    """Have ``duty`` called with the time four times a second; the same name replaces the duty, and the first starts the thread."""
+    """Have ``duty`` called with the time four times a second; the same name replaces it."""
     _duties[name] = duty
     ensure()
 

@@ -1,9 +1,12 @@
 """The program's port: where it binds the port that the keeper holds, it gets the keeper's socket.
 
-``bind`` succeeds as if the port were free: the listening socket that came with ``ROADWORTHY_LISTEN`` takes the place of the new one,
-under the same descriptor number. All workers and their successors so accept from one queue, which no restart empties.
-What is not that port, not a stream socket, or not the socket that the variable promises, is bound as ever.
+``bind`` succeeds as if the port were free: the listening socket that came with ``ROADWORTHY_LISTEN`` takes the place
+of the new one, under the same descriptor number. All workers and their successors so accept from one queue, which no
+restart empties. What is not that port, not a stream socket, or not the socket that the variable promises, is bound as
+ever.
 """
+
+# ruff: noqa: ANN401 - what is wrapped is somebody else's and stays of whatever type it is
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 _ANY = frozenset({"", "0.0.0.0", "::", "*"})  # noqa: S104 - recognised, not bound
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "localhost.localdomain", "ip6-localhost"})
+
+_HOST_AND_PORT = 2
 
 _adopted: set[tuple[int, int]] = set()
 _marked = False
@@ -48,7 +53,7 @@ def promised(text: str | None = None) -> Promise | None:
 
 def meant(address: object, bound: Promise) -> bool:
     """Return True when a program that binds ``address`` means the port that the keeper bound."""
-    if not isinstance(address, tuple) or len(address) < 2 or address[1] != bound.port or not bound.port:  # noqa: PLR2004 - host, port
+    if not isinstance(address, tuple) or len(address) < _HOST_AND_PORT or not bound.port or address[1] != bound.port:
         return False
     wanted = address[0]
     if isinstance(wanted, (bytes, bytearray)):
@@ -72,7 +77,9 @@ def install_subprocess(module: ModuleType) -> None:
         return
 
     def make(original: Any) -> Any:
-        def _execute_child(self: Any, args: Any, executable: Any, preexec_fn: Any, close_fds: Any, pass_fds: Any, *rest: Any) -> Any:
+        def _execute_child(
+            self: Any, args: Any, executable: Any, preexec_fn: Any, close_fds: Any, pass_fds: Any, *rest: Any
+        ) -> Any:
             return original(self, args, executable, preexec_fn, close_fds, _with_ours(args, close_fds, pass_fds), *rest)
 
         return _execute_child
@@ -81,7 +88,7 @@ def install_subprocess(module: ModuleType) -> None:
 
 
 def install_uvloop(module: ModuleType) -> None:
-    """uvloop binds in C: hand it the socket that it would have bound."""
+    """Uvloop binds in C: hand it the socket that it would have bound."""
     if promised() is None:
         return
 
@@ -102,7 +109,7 @@ def install_uvloop(module: ModuleType) -> None:
 
 
 def protect(_arena: object = None) -> None:
-    """Keep the promised socket when the program closes "all" descriptors with ``os.closerange``: it would lose its port."""
+    """Keep the promised socket when the program closes "all" descriptors by ``os.closerange``: its port is in it."""
     bound = promised()
     if bound is None or _is_ours(bound) is None:
         return
@@ -169,6 +176,8 @@ def _adopt(sock: Any, bound: Promise, module: ModuleType) -> bool:
         os.dup2(bound.descriptor, sock.fileno(), os.get_inheritable(sock.fileno()))
         os.set_blocking(sock.fileno(), sock.gettimeout() is None)
         _adopted.add(identity)
+        if sock.getsockopt(module.SOL_SOCKET, module.SO_ACCEPTCONN):
+            _mark()  # it listens already, and some programs (gunicorn) look and then do not call listen()
     except Exception as error:
         if guard.failed("socket", error):
             raise
@@ -207,7 +216,7 @@ def _socket_for(host: Any, port: Any) -> Any:
         return None
     _adopted.add(identity)
     made = socket.socket(fileno=os.dup(bound.descriptor))
-    made.setblocking(False)
+    made.setblocking(False)  # noqa: FBT003 - the socket's own signature
     return made
 
 

@@ -1,5 +1,7 @@
 """aiohttp.web: requests from their handler to the end of their answer, routes, ``Connection: close``, WebSockets."""
 
+# ruff: noqa: ANN401 - what is wrapped is somebody else's and stays of whatever type it is
+
 from __future__ import annotations
 
 import weakref

@@ -1,10 +1,12 @@
-"""ASGI applications: a thin layer around the outermost application. HTTP is timed to the last byte handed to the server.
+"""ASGI applications: a thin layer around the outermost one. HTTP is timed until the last part is handed to the server.
 
-A WebSocket counts as a request until it is accepted or refused; how long it then lasts is no duration of a request. Lifespan passes.
+A WebSocket counts as a request until it is accepted or refused; how long it then lasts is no duration of a request.
+Lifespan passes.
 """
 
-from __future__ import annotations
+# ruff: noqa: ANN401 - what is wrapped is somebody else's and stays of whatever type it is
 
+from __future__ import annotations
 
 from roadworthy.app.inject import lame_duck
 from roadworthy.app.inject.patch import MARK
@@ -55,34 +57,33 @@ def measure(app: Any) -> Any:
 
 
 def _http(request: http.Request, send: Any) -> Any:
-    async def measured(message: Any) -> None:
+    def measured(
+        message: Any,
+    ) -> Any:  # no coroutine of its own around the server's: that would cost more than the rest
         kind = message["type"]
-        if kind == "http.response.start":
+        if kind == "http.response.body":
+            if not message.get("more_body"):
+                request.end()
+        elif kind == "http.response.start":
             request.status = message["status"]
             if lame_duck.active:
                 kept = [pair for pair in message.get("headers", ()) if bytes(pair[0]).lower() != b"connection"]
                 message = {**message, "headers": [*kept, (b"connection", b"close")]}
-            await send(message)
-        elif kind == "http.response.body" and not message.get("more_body", False):
-            await send(message)
-            request.end()
-        else:
-            await send(message)
+        return send(message)
 
     return measured
 
 
 def _websocket(request: http.Request, send: Any) -> Any:
-    async def measured(message: Any) -> None:
+    def measured(message: Any) -> Any:
         kind = message["type"]
         if kind == "websocket.accept":
             request.status = SWITCHING
+            request.end()
         elif kind == "websocket.http.response.start":
             request.status = message["status"]
         elif kind == "websocket.close" and not request.status:
             request.status = FORBIDDEN
-        await send(message)
-        if request.status == SWITCHING:
-            request.end()
+        return send(message)
 
     return measured

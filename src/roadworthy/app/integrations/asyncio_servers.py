@@ -1,5 +1,7 @@
 """asyncio's own servers, and uvicorn's: what a lame duck does with them."""
 
+# ruff: noqa: ANN401 - what is wrapped is somebody else's and stays of whatever type it is
+
 from __future__ import annotations
 
 import weakref
@@ -47,7 +49,7 @@ def install_uvicorn(module: ModuleType) -> None:
 
 
 def _watch() -> None:
-    pulse.every("lame duck", lame_duck.look)
+    pulse.every("lame duck", lame_duck.watch)
     if _stop_accepting not in lame_duck.duties():
         lame_duck.when_lame(_stop_accepting)
 
@@ -65,7 +67,7 @@ def _stop_accepting() -> None:
 
 
 def _silence(server: Any) -> None:
-    """Take an asyncio server's sockets out of the selector. Closing it would end a program that waits in ``serve_forever()``."""
+    """Take a server's sockets out of the selector. Closing it would end a program that waits in ``serve_forever()``."""
     loop = server.get_loop()
     for listener in server.sockets or ():
         if hasattr(loop, "_remove_reader"):
@@ -92,7 +94,8 @@ def close_websockets(sockets: weakref.WeakSet[Any]) -> None:
 
 def _close_websocket(websocket: Any) -> None:
     if not websocket.closed:
-        task = websocket._loop.create_task(websocket.close(code=1012, message=b"service restart"))  # noqa: SLF001 - its own loop
+        loop = websocket._loop  # noqa: SLF001 - the one that it lives in
+        task = loop.create_task(websocket.close(code=1012, message=b"service restart"))
         _closing.add(task)
         task.add_done_callback(_closing.discard)
 
@@ -112,5 +115,3 @@ def after_fork() -> None:
     """Forget the parent's servers."""
     _servers.clear()
     _uvicorns.clear()
-
-

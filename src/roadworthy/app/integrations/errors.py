@@ -1,37 +1,32 @@
 """Exceptions nobody caught, wherever Python reports them, and those that the program logged.
 
-The same exception object is recorded once, however many layers report it on its way out.
+The module that formats and counts them is loaded with the first one.
 """
+
+# ruff: noqa: ANN401 - what is wrapped is somebody else's and stays of whatever type it is
 
 from __future__ import annotations
 
 import sys
 
-from roadworthy.app import guard
-from roadworthy.app.inject.patch import disguise, wrap
+from roadworthy.app.inject.patch import MARK, disguise, wrap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-_SEEN = "__roadworthy_seen__"
-
 
 def record(error: BaseException, operation: str = "", *, handled: bool = False, **context: object) -> None:
-    """Record ``error`` unless a layer above or below has already done so."""
-    try:
-        # A mark on the object, not its id: the next exception often lies where the last one lay.
-        seen = error.__dict__
-        if _SEEN in seen:
-            return
-        seen[_SEEN] = True
-        from roadworthy.app import errors
+    """Record ``error``; the same one reported again by a layer further out is counted once."""
+    from roadworthy.app import errors
 
-        errors.error(error, operation=operation, handled=handled, **context)
-    except Exception as failure:
-        if guard.failed("error", failure):
-            raise
+    if MARK not in error.__dict__:
+        error.__dict__[MARK] = True
+        if "roadworthy.app.operation" not in sys.modules:
+            # Nobody but we can have recorded it: what is remembered under its identity was another that is gone.
+            errors._recent.pop(id(error), None)  # noqa: SLF001 - ours
+    errors.record(error, operation=operation, handled=handled, context=context)
 
 
 def install_hooks() -> None:
@@ -62,8 +57,9 @@ def install_threading(module: ModuleType) -> None:
 
     def make(original: Any) -> Any:
         def excepthook(args: Any) -> None:
-            if args.exc_value is not None and not issubclass(args.exc_type, (SystemExit, KeyboardInterrupt)):
-                record(args.exc_value, "thread", thread=getattr(args.thread, "name", ""))
+            error: BaseException | None = args.exc_value
+            if isinstance(error, Exception):
+                record(error, "thread", thread=getattr(args.thread, "name", ""))
             original(args)
 
         return excepthook
@@ -76,7 +72,7 @@ def install_asyncio(module: ModuleType) -> None:
 
     def make(original: Any) -> Any:
         def call_exception_handler(self: Any, context: dict[str, Any]) -> Any:
-            error = context.get("exception") if isinstance(context, dict) else None
+            error = context.get("exception")
             if isinstance(error, Exception):
                 record(error, "asyncio", message=str(context.get("message", "")))
             return original(self, context)

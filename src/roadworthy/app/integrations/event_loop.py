@@ -1,11 +1,14 @@
 """The health of asyncio event loops: a beat and the lag of each loop, its tasks, and what blocks it.
 
-Each running loop ticks four times a second: it beats, and records by how much the tick came late. A block of 0.5 s or more is
-also seen while it lasts, by the runtime's thread, which notes where the loop's thread stands. Timing every single callback would cost
-more than many callbacks do, so it is not done; a block shorter than a quarter of a second may fall between two ticks.
+Each running loop ticks four times a second: it beats, and records by how much the tick came late. A block of 0.5 s or
+more is also seen while it lasts, by the runtime's thread, which notes where the loop's thread stands. Timing every
+single callback would cost more than many callbacks do, so it is not done; a block shorter than a quarter of a second
+may fall between two ticks.
 
 A loop that has stopped expects no beat any more. Its place is taken by the next loop.
 """
+
+# ruff: noqa: ANN401 - what is wrapped is somebody else's and stays of whatever type it is
 
 from __future__ import annotations
 
@@ -42,7 +45,20 @@ _running: dict[int, Watch] = {}
 class Watch:
     """What is known of one running loop."""
 
-    __slots__ = ("beat", "due_ns", "gauges_ns", "handle", "lag", "loop", "place", "seen_ns", "tasks", "thread", "told_block_ns", "told_ns")
+    __slots__ = (
+        "beat",
+        "due_ns",
+        "gauges_ns",
+        "handle",
+        "lag",
+        "loop",
+        "place",
+        "seen_ns",
+        "tasks",
+        "thread",
+        "told_block_ns",
+        "told_ns",
+    )
 
     def __init__(self, loop: Any, place: int) -> None:
         arena = start.current()
@@ -166,7 +182,9 @@ def look(now: int) -> None:
             continue
         watch.told_block_ns = watch.seen_ns
         frame = sys._current_frames().get(watch.thread)  # noqa: SLF001 - the documented way to see another thread
-        series.event("lag", 30, "asyncio", f"the event loop is blocked for {silent / NS:.1f} s", {"stack": _where(frame)})
+        series.event(
+            "lag", 30, "asyncio", f"the event loop is blocked for {silent / NS:.1f} s", {"stack": _where(frame)}
+        )
 
 
 def after_fork() -> None:
@@ -175,7 +193,7 @@ def after_fork() -> None:
 
 
 def _where(frame: Any) -> str:
-    lines = []
+    lines: list[str] = []
     while frame is not None and len(lines) < FRAMES:
         code = frame.f_code
         lines.append(f"{code.co_filename}:{frame.f_lineno} {code.co_qualname}")

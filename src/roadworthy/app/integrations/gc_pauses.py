@@ -1,7 +1,8 @@
 """Pauses of the garbage collector, by generation.
 
-The callback runs inside a collection, in whatever code happened to allocate. It creates no container and calls nothing
-that could wait. After a fork it stays still until the child's arena exists, because making that is no work for this place.
+The callback runs inside a collection, in whatever code happened to allocate. It creates no container and calls
+nothing that could wait. After a fork it stays still until the child's arena exists, because making that is no work
+for this place.
 """
 
 from __future__ import annotations
@@ -14,36 +15,35 @@ from roadworthy.app.integrations import series
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from roadworthy.arena.writer import Arena
 
 
 class Pauses:
     """Times collections; one object lives as long as the process."""
 
+    __slots__ = ("began", "counts", "durations", "live")
+
     def __init__(self) -> None:
         labels = [(("generation", str(generation)),) for generation in range(3)]
-        self.durations = [series.duration("cpython.gc.duration", label, "Time the garbage collector took.") for label in labels]
-        self.counts = [
-            series.counter("cpython.gc.collections", label, "{collection}", "The number of times a generation was collected.")
-            for label in labels
-        ]
+        what = "The number of times a generation was collected."
+        self.durations = [_recorder(label) for label in labels]
+        self.counts = [series.counter("cpython.gc.collections", label, "{collection}", what) for label in labels]
         self.began = 0
         self.live = True
 
-    def __call__(self, phase: str, info: dict[str, int]) -> None:
+    def collected(self, phase: str, info: dict[str, int]) -> None:
         """Note the beginning or the end of a collection."""
         if phase == "start":
             self.began = monotonic_ns()
-            return
-        began, self.began = self.began, 0
-        if not began or not self.live:
-            return
-        took = monotonic_ns() - began
-        generation = info["generation"]
-        duration, count = self.durations[generation], self.counts[generation]
-        if duration is not None and count is not None:
-            duration.record(took)
-            count.add()
+        elif self.began and self.live:
+            took = monotonic_ns() - self.began
+            generation = info["generation"]
+            self.durations[generation](took)
+            count = self.counts[generation]
+            if count is not None:
+                count.add()
 
     def sleep(self) -> None:
         """Stop recording: this process was just forked and has no arena of its own yet."""
@@ -60,4 +60,13 @@ def install(arena: Arena) -> None:
     pauses = Pauses()
     os.register_at_fork(after_in_child=pauses.sleep)
     arena.after_fork_hooks.append(pauses.wake)
-    gc.callbacks.append(pauses)
+    gc.callbacks.append(pauses.collected)
+
+
+def _recorder(labels: series.Pairs) -> Callable[[int], None]:
+    duration = series.duration("cpython.gc.duration", labels, "Time the garbage collector took.")
+    return duration.record if duration is not None else _nowhere
+
+
+def _nowhere(_took: int) -> None:
+    """Stand in for a histogram where there is no arena."""

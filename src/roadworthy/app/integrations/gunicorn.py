@@ -3,8 +3,9 @@
 uvicorn's worker class hands its application to uvicorn, where it is measured.
 """
 
-from __future__ import annotations
+# ruff: noqa: ANN401 - what is wrapped is somebody else's and stays of whatever type it is
 
+from __future__ import annotations
 
 from roadworthy.app import guard
 from roadworthy.app.inject import lame_duck
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
+_LAME = "_roadworthy_lame"
 _WSGI_WORKERS = frozenset({"SyncWorker", "ThreadWorker", "AsyncWorker"})
 
 
@@ -70,8 +72,9 @@ def install_response(module: ModuleType) -> None:
 
 
 def _look(worker: Any) -> None:
-    if lame_duck.active or not lame_duck.look():
+    if _LAME in worker.__dict__ or not lame_duck.look():
         return
+    worker.__dict__[_LAME] = True
     try:
         if _is(worker, {"ThreadWorker"}):
             worker.set_accept_enabled(False)  # what the worker itself does when it stops

@@ -1,7 +1,8 @@
-"""``http.client``, and with it ``urllib.request``, requests and urllib3: from the request line to the head of the answer."""
+"""``http.client``, and with it ``urllib.request``, requests and urllib3: from request line to the answer's head."""
+
+# ruff: noqa: ANN401 - what is wrapped is somebody else's and stays of whatever type it is
 
 from __future__ import annotations
-
 
 from roadworthy._clock import monotonic_ns
 from roadworthy.app import guard
@@ -12,6 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
+
+FAILURE = 400
+"""To a client, also what it did wrong itself is a failure."""
 
 _STATE = "_roadworthy_call"
 
@@ -60,13 +64,18 @@ def _record(connection: Any, status: int, error: BaseException | None) -> None:
         if call is None:
             return
         method, began = call
-        labels = [("http.request.method", method if method in http.METHODS else "_OTHER"), ("server.address", str(connection.host)[:80])]
+        labels = [
+            ("http.request.method", method if method in http.METHODS else "_OTHER"),
+            ("server.address", str(connection.host)[:80]),
+        ]
         if status:
             labels.append(("http.response.status_code", str(status)))
-        kind = type(error).__name__ if error is not None else str(status) if status >= 400 else ""  # noqa: PLR2004 - an error to a client
+        kind = type(error).__name__ if error is not None else str(status) if status >= FAILURE else ""
         if kind:
             labels.append(("error.type", kind))
-        duration = series.duration("http.client.request.duration", tuple(sorted(labels)), "Duration of HTTP client requests.")
+        duration = series.duration(
+            "http.client.request.duration", tuple(sorted(labels)), "Duration of HTTP client requests."
+        )
         if duration is not None:
             duration.record(monotonic_ns() - began)
     except Exception as failure:

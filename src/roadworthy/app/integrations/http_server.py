@@ -1,7 +1,8 @@
-"""``http.server`` and what is built on ``socketserver``: requests, ``Connection: close``, and an acceptor that can stop."""
+"""``http.server`` and what is built on ``socketserver``: requests, and a lame duck that stops accepting."""
+
+# ruff: noqa: ANN401 - what is wrapped is somebody else's and stays of whatever type it is
 
 from __future__ import annotations
-
 
 from roadworthy.app import guard
 from roadworthy.app.inject import lame_duck
@@ -17,62 +18,16 @@ _AWAITED = "_roadworthy_request"
 
 
 def install(module: ModuleType) -> None:
-    """Measure requests from their parsed request line to the end of their handler; waiting for the next one is not counted."""
-    handler = module.BaseHTTPRequestHandler
-
-    def make_handle(original: Any) -> Any:
-        def handle_one_request(self: Any) -> Any:
-            state = self.__dict__
-            state[_AWAITED] = None  # wsgiref parses too, but measures elsewhere
-            try:
-                result = original(self)
-            except BaseException as error:
-                _end(state.pop(_AWAITED, None), error)
-                raise
-            _end(state.pop(_AWAITED, None), None)
-            return result
-
-        return handle_one_request
-
-    def make_parse(original: Any) -> Any:
-        def parse_request(self: Any) -> Any:
-            state = self.__dict__
-            if _AWAITED not in state:
-                return original(self)
-            request = state[_AWAITED] = http.begin("")
-            result = original(self)
-            if request is not None:
-                method = getattr(self, "command", None)
-                request.method = method if method in http.METHODS else "_OTHER"
-            return result
-
-        return parse_request
-
-    def make_status(original: Any) -> Any:
-        def send_response_only(self: Any, code: Any, *args: Any, **kwargs: Any) -> Any:
-            request = self.__dict__.get(_AWAITED)
-            if request is not None and int(code) >= 200:  # noqa: PLR2004 - what comes before is no answer yet
-                request.status = int(code)
-            return original(self, code, *args, **kwargs)
-
-        return send_response_only
-
-    def make_end_headers(original: Any) -> Any:
-        def end_headers(self: Any) -> Any:
-            if lame_duck.active:
-                _say_close(self)
-            return original(self)
-
-        return end_headers
-
-    wrap(handler, "handle_one_request", make_handle)
-    wrap(handler, "parse_request", make_parse)
-    wrap(handler, "send_response_only", make_status)
-    wrap(handler, "end_headers", make_end_headers)
+    """Measure requests from their parsed request line to the end of their handler, not the wait for the next one."""
+    _measure(module.BaseHTTPRequestHandler)
 
 
 def install_socketserver(module: ModuleType) -> None:
-    """Look at the control page between requests, and stop accepting when it says so."""
+    """Look at the control page between requests, and stop accepting when it says so.
+
+    ``python -m http.server`` runs that module as ``__main__`` without importing it: its handler class is met when it is
+    derived from this module's.
+    """
 
     def make(original: Any) -> Any:
         def service_actions(self: Any) -> Any:
@@ -82,6 +37,70 @@ def install_socketserver(module: ModuleType) -> None:
         return service_actions
 
     wrap(module.BaseServer, "service_actions", make)
+    base = module.StreamRequestHandler
+
+    def __init_subclass__(cls: Any, /, **options: Any) -> None:  # noqa: N807 - it is set on the class below
+        super(base, cls).__init_subclass__(**options)
+        if cls.__name__ == "BaseHTTPRequestHandler" and cls.__module__ in {"http.server", "__main__"}:
+            guard.guarded("http.server")(_measure)(cls)
+
+    if "__init_subclass__" not in vars(base):
+        base.__init_subclass__ = classmethod(__init_subclass__)
+
+
+def _measure(handler: Any) -> None:
+    wrap(handler, "handle_one_request", _make_handle)
+    wrap(handler, "parse_request", _make_parse)
+    wrap(handler, "send_response_only", _make_status)
+    wrap(handler, "end_headers", _make_end_headers)
+
+
+def _make_handle(original: Any) -> Any:
+    def handle_one_request(self: Any) -> Any:
+        state = self.__dict__
+        state[_AWAITED] = None  # wsgiref parses too, but measures elsewhere
+        try:
+            result = original(self)
+        except BaseException as error:
+            _end(state.pop(_AWAITED, None), error)
+            raise
+        _end(state.pop(_AWAITED, None), None)
+        return result
+
+    return handle_one_request
+
+
+def _make_parse(original: Any) -> Any:
+    def parse_request(self: Any) -> Any:
+        state = self.__dict__
+        if _AWAITED not in state:
+            return original(self)
+        request = state[_AWAITED] = http.begin("")
+        result = original(self)
+        if request is not None:
+            http.rename(request, str(getattr(self, "command", None) or ""))
+        return result
+
+    return parse_request
+
+
+def _make_status(original: Any) -> Any:
+    def send_response_only(self: Any, code: Any, *args: Any, **kwargs: Any) -> Any:
+        request = self.__dict__.get(_AWAITED)
+        if request is not None and int(code) >= 200:  # noqa: PLR2004 - what comes before is no answer yet
+            request.status = int(code)
+        return original(self, code, *args, **kwargs)
+
+    return send_response_only
+
+
+def _make_end_headers(original: Any) -> Any:
+    def end_headers(self: Any) -> Any:
+        if lame_duck.active:
+            _say_close(self)
+        return original(self)
+
+    return end_headers
 
 
 def _look(server: Any) -> None:

@@ -1,9 +1,12 @@
-"""Standard library logging: every record that a logger lets through is counted by level and logger and kept in the ring.
+"""Standard library logging: each record that a logger lets through is counted by level and logger, and kept.
 
-``Logger.callHandlers`` is the one place that all records pass, whatever ``basicConfig`` or ``dictConfig`` do with handlers and
-formatters, and structlog's standard library backend too. The program's handlers run first, so that the message is formatted once,
-by them; only where no handler did is it formatted here. A record that cannot be formatted is counted like any other.
+``Logger.callHandlers`` is the one place that all records pass, whatever ``basicConfig`` or ``dictConfig`` do with
+handlers and formatters, and structlog's standard library backend too. The program's handlers run first, so that the
+message is formatted once, by them; only where no handler did is it formatted here. A record that cannot be formatted
+is counted like any other.
 """
+
+# ruff: noqa: ANN401 - what is wrapped is somebody else's and stays of whatever type it is
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ from roadworthy.app.integrations import errors, series
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import logging
     from types import ModuleType
     from typing import Any
 
-    import logging
-
     from roadworthy.arena import hot
 
+ERROR = 40
 _counters: dict[tuple[int, str], hot.Counter | None] = {}
 
 
@@ -56,8 +59,9 @@ def note(record: logging.LogRecord) -> None:
             return
         counter.add()
         series.event("log", record.levelno, record.name, *_told(record))
-        if record.exc_info and record.levelno >= 40 and isinstance(record.exc_info, tuple) and record.exc_info[1]:  # noqa: PLR2004 - ERROR
-            errors.record(record.exc_info[1], operation=record.name, handled=True)
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and record.levelno >= ERROR:
+            errors.record(error, operation=record.name, handled=True)
     except Exception as error:
         if guard.failed("logging", error):
             raise

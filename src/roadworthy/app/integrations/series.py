@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-
 from roadworthy.app import guard, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from roadworthy.arena import hot
 
@@ -22,6 +21,7 @@ SECONDS = 1e9
 _histograms: dict[tuple[str, Pairs], hot.Histogram] = {}
 _counters: dict[tuple[str, Pairs], hot.Counter] = {}
 _gauges: dict[tuple[str, Pairs], hot.Gauge] = {}
+_redact: list[Callable[..., str]] = []  # its patterns take milliseconds to compile: with the first event
 
 
 def duration(name: str, labels: Pairs = (), description: str = "") -> hot.Histogram | None:
@@ -60,10 +60,13 @@ def event(kind: str, level: int, source: str, text: str, fields: Mapping[str, st
         arena = start.current()
         if arena is None:
             return
-        from roadworthy.log.redact import redact, redact_value
+        if not _redact:
+            from roadworthy.log.redact import redact, redact_value
 
-        kept = {key: redact_value(key, value) for key, value in fields.items()} if fields else {}
-        arena.event(kind, level, source, redact(text), kept)
+            _redact[:] = redact, redact_value
+        clean, clean_value = _redact
+        kept = {key: clean_value(key, value) for key, value in fields.items()} if fields else None
+        arena.event(kind, level, source, clean(text), kept)
     except Exception as error:
         if guard.failed("event", error):
             raise

@@ -1,11 +1,15 @@
-"""sqlite3: how long statements take, by their first word. The text of a statement and its values are never looked at further.
+"""sqlite3: how long statements take, by their first word. Nothing else of a statement, or of its values, is looked at.
 
-Connections get a subclass of ``sqlite3.Connection`` whose cursors are timed. A program's own connection class is left as it is; a
-program's own cursor class is timed by a subclass of the same name. ``execute`` computes the first row; fetching the others is not timed.
+Connections get a subclass of ``sqlite3.Connection`` whose cursors are timed. A program's own connection class is left
+as it is; a program's own cursor class is timed by a subclass of the same name. ``execute`` computes the first row;
+fetching the others is not timed.
 """
+
+# ruff: noqa: ANN401 - what is wrapped is somebody else's and stays of whatever type it is
 
 from __future__ import annotations
 
+import sys
 
 from roadworthy._clock import monotonic_ns
 from roadworthy.app import guard
@@ -17,10 +21,10 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-WORDS = frozenset(
-    "SELECT INSERT UPDATE DELETE REPLACE WITH CREATE DROP ALTER BEGIN COMMIT ROLLBACK SAVEPOINT RELEASE PRAGMA VACUUM ANALYZE "
-    "ATTACH DETACH EXPLAIN REINDEX END VALUES".split()
-)
+WORDS = frozenset({
+    "ALTER", "ANALYZE", "ATTACH", "BEGIN", "COMMIT", "CREATE", "DELETE", "DETACH", "DROP", "END", "EXPLAIN", "INSERT",
+    "PRAGMA", "REINDEX", "RELEASE", "REPLACE", "ROLLBACK", "SAVEPOINT", "SELECT", "UPDATE", "VACUUM", "VALUES", "WITH",
+})  # fmt: skip
 _cursors: dict[type, type] = {}
 
 
@@ -37,15 +41,15 @@ def install(module: ModuleType) -> None:
         return connect
 
     if wrap(module, "connect", make):
-        package = __import__("sys").modules.get("sqlite3")
+        package = sys.modules.get("sqlite3")
         if package is not None and getattr(package, "connect", None) is module.connect.__wrapped__:
-            package.connect = module.connect  # type: ignore[attr-defined]  # when it had copied the name already
+            vars(package)["connect"] = module.connect  # it had copied the name already
 
 
 _FACTORY = 5
 
 
-def _connection_class(module: ModuleType) -> type:
+def _connection_class(module: ModuleType) -> Any:
     base: Any = module.Connection
     plain: Any = module.Cursor
     timed_cursor = _timed(plain)
@@ -53,6 +57,16 @@ def _connection_class(module: ModuleType) -> type:
     class Connection(base):  # type: ignore[misc]  # the class is the program's interpreter's
         def cursor(self, factory: Any = plain) -> Any:
             return base.cursor(self, timed_cursor if factory is plain else _timed(factory))
+
+        # In C these three make a plain cursor, whatever cursor() is.
+        def execute(self, sql: Any, *args: Any) -> Any:
+            return self.cursor().execute(sql, *args)
+
+        def executemany(self, sql: Any, *args: Any) -> Any:
+            return self.cursor().executemany(sql, *args)
+
+        def executescript(self, script: Any) -> Any:
+            return self.cursor().executescript(script)
 
         def commit(self) -> None:
             if not self.in_transaction:
@@ -119,7 +133,12 @@ def _is_cursor(factory: type) -> bool:
 
 
 def _look_like(made: Any, base: Any) -> Any:
-    made.__name__, made.__qualname__, made.__module__, made.__doc__ = base.__name__, base.__qualname__, base.__module__, base.__doc__
+    made.__name__, made.__qualname__, made.__module__, made.__doc__ = (
+        base.__name__,
+        base.__qualname__,
+        base.__module__,
+        base.__doc__,
+    )
     setattr(made, MARK, True)
     return made
 
@@ -139,7 +158,9 @@ def _record(sql: object, began: int, error: BaseException | None) -> None:
         labels = [("db.operation.name", operation(sql)), ("db.system.name", "sqlite")]
         if error is not None:
             labels.append(("error.type", type(error).__name__))
-        duration = series.duration("db.client.operation.duration", tuple(labels), "Duration of database client operations.")
+        duration = series.duration(
+            "db.client.operation.duration", tuple(labels), "Duration of database client operations."
+        )
         if duration is not None:
             duration.record(took)
     except Exception as failure:

@@ -1,8 +1,10 @@
 """uvicorn and hypercorn: the application that they serve is measured once it is loaded."""
 
+# ruff: noqa: ANN401 - what is wrapped is somebody else's and stays of whatever type it is
+
 from __future__ import annotations
 
-
+from roadworthy.app import guard
 from roadworthy.app.inject.patch import wrap
 from roadworthy.app.integrations import asgi, http
 
@@ -30,6 +32,28 @@ def install_starlette(module: ModuleType) -> None:
     """Learn the route that Starlette, or FastAPI, matched; what is mounted comes after where it is mounted."""
     for name, outer in (("Route", False), ("WebSocketRoute", False), ("Mount", True)):
         wrap(getattr(module, name, None), "handle", _noting(outer))
+
+
+def install_fastapi(module: ModuleType) -> None:
+    """Learn the route of what FastAPI includes from another router: it calls such a route past Starlette's ``handle``."""
+    context_of = getattr(module, "_get_scope_effective_route_context", None)
+    if context_of is None:
+        return
+
+    def make(original: Any) -> Any:
+        def handle(self: Any, scope: Any, receive: Any, send: Any) -> Any:
+            try:
+                context = context_of(scope)
+                if context is not None and context.original_route is self:
+                    http.prefix(str(context.path_format))
+            except Exception as error:
+                if guard.failed("fastapi", error):
+                    raise
+            return original(self, scope, receive, send)
+
+        return handle
+
+    wrap(module.APIRoute, "handle", make)
 
 
 def _noting(outer: bool) -> Any:  # noqa: FBT001 - two kinds of route

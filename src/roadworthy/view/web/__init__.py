@@ -1,0 +1,1 @@
+"""The Snapshot over HTTP: documents, metrics, the event stream and the page."""

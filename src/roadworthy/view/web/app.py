@@ -1,26 +1,25 @@
 """The operations API: everything that is known about one program, over HTTP, read from the newest Snapshot.
 
-:func:`routes` is what the agent's server mounts. Who may ask is the server's matter (``agent/gate.py``); it tells by the
-scope keys ``roadworthy.reader`` (this request may see data) and ``roadworthy.csrf`` (the value for the page). Here requests
-are checked, snapshots turned into documents, and nothing is kept.
+:func:`routes` is what the agent's server mounts. Who may ask is the server's matter (``agent/gate.py``); it tells by
+the scope keys ``roadworthy.reader`` (this request may see data) and ``roadworthy.csrf`` (the value for the page). Here
+requests are checked, snapshots turned into documents, and nothing is kept.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from starlette.background import BackgroundTask
-from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from roadworthy import _clock
 from roadworthy.errors import RoadworthyError
-from roadworthy.types import History, Snapshot, SnapshotSource
 from roadworthy.view import health, performance
 from roadworthy.view.openapi import document
 from roadworthy.view.prometheus import OPENMETRICS_TYPE, TEXT_TYPE, Renderer
@@ -29,6 +28,14 @@ from roadworthy.view.web.endpoint import Endpoint, Parameter, Problem
 from roadworthy.view.web.pages import dashboard
 from roadworthy.view.web.stream import Streams
 from roadworthy.watch.operations import worst_first
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from roadworthy.types import History, Snapshot, SnapshotSource
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Control = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """Asks for something to be done (``slot`` when it is for one worker) and tells what was begun."""
@@ -42,6 +49,7 @@ MOST_POINTS = 2000
 MOST_NAMES = 50
 
 _INCIDENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
+_EVENT_ID = re.compile(r"[0-9]{1,18}\Z")
 _VERBOSE = Parameter("verbose", "flag", "Say what was looked at and how each did.")
 _EXCLUDE = Parameter("exclude", "list", "Leave one thing out; may be repeated.", most=64)
 _PROBE_ANSWERS = ((200, "Yes."), (503, "No, or not known; the body names what failed."))
@@ -57,8 +65,8 @@ def routes(
 ) -> list[Route]:
     """Return the routes of the operations API.
 
-    ``controls`` maps ``restart`` and ``reload`` to what does it; what is missing answers 501. ``prefix`` goes before every
-    Prometheus name.
+    ``controls`` maps ``restart`` and ``reload`` to what does it; what is missing answers 501. ``prefix`` goes before
+    every Prometheus name.
     """
     return mount(Views(source, history, controls or {}, now_ns, prefix).endpoints())
 
@@ -86,10 +94,36 @@ class Probes:
         statuses = ((200, "ok or degraded."), (503, "unhealthy, or not known."))
         return [
             Endpoint("/health", self.basic, "How it is, in one word.", "health", answers=statuses),
-            Endpoint("/livez", self.livez, "Is it alive?", "health", parameters=asked, answers=_PROBE_ANSWERS, media=text),
-            Endpoint("/readyz", self.readyz, "Can it do its work?", "health", parameters=asked, answers=_PROBE_ANSWERS, media=text),
-            Endpoint("/healthz", self.readyz, "The older name of /readyz.", "health", parameters=asked, answers=_PROBE_ANSWERS, media=text),
-            Endpoint("/startupz", self.startupz, "Is its start over?", "health", parameters=asked, answers=_PROBE_ANSWERS, media=text),
+            Endpoint(
+                "/livez", self.livez, "Is it alive?", "health", parameters=asked, answers=_PROBE_ANSWERS, media=text
+            ),
+            Endpoint(
+                "/readyz",
+                self.readyz,
+                "Can it do its work?",
+                "health",
+                parameters=asked,
+                answers=_PROBE_ANSWERS,
+                media=text,
+            ),
+            Endpoint(
+                "/healthz",
+                self.readyz,
+                "The older name of /readyz.",
+                "health",
+                parameters=asked,
+                answers=_PROBE_ANSWERS,
+                media=text,
+            ),
+            Endpoint(
+                "/startupz",
+                self.startupz,
+                "Is its start over?",
+                "health",
+                parameters=asked,
+                answers=_PROBE_ANSWERS,
+                media=text,
+            ),
         ]
 
     async def basic(self, _request: Request, _asked: Mapping[str, Any]) -> Response:
@@ -120,13 +154,21 @@ class Views(Probes):
     """Everything else: documents, metrics, the stream, the page and the controls."""
 
     def __init__(
-        self, source: SnapshotSource, history: History, controls: Mapping[str, Control], now_ns: Callable[[], int], prefix: str
+        self,
+        source: SnapshotSource,
+        history: History,
+        controls: Mapping[str, Control],
+        now_ns: Callable[[], int],
+        prefix: str,
     ) -> None:
         super().__init__(source, now_ns)
         self._history = history
         self._controls = controls
         self._streams = Streams(source)
-        self._renderers = {media: Renderer(openmetrics=media is OPENMETRICS_TYPE, prefix=prefix) for media in (TEXT_TYPE, OPENMETRICS_TYPE)}
+        self._renderers = {
+            media: Renderer(openmetrics=media is OPENMETRICS_TYPE, prefix=prefix)
+            for media in (TEXT_TYPE, OPENMETRICS_TYPE)
+        }
         self._openapi = b""
 
     def endpoints(self) -> list[Endpoint]:
@@ -139,7 +181,9 @@ class Views(Probes):
         return [
             Endpoint("/health/detailed", self.detailed, "How everything is, and what the verdict rests on.", "health"),
             Endpoint("/health/services", self.services, "How each worker and each check is.", "health"),
-            Endpoint("/health/dashboard", self.snapshot, "What the dashboard shows, as JSON.", "health", schema="Snapshot"),
+            Endpoint(
+                "/health/dashboard", self.snapshot, "What the dashboard shows, as JSON.", "health", schema="Snapshot"
+            ),
             Endpoint("/health/dashboard/html", self.page, page, "page", media=html),
             Endpoint("/", self.page, page, "page", media=html),
             Endpoint("/metrics", self.metrics, "Metrics for Prometheus.", "metrics", media=metrics),
@@ -147,7 +191,9 @@ class Views(Probes):
         ]
 
     def _api(self) -> list[Endpoint]:
-        names = Parameter("names", "list", "Which figures; without it, every figure that the snapshot names now.", most=MOST_NAMES)
+        names = Parameter(
+            "names", "list", "Which figures; without it, every figure that the snapshot names now.", most=MOST_NAMES
+        )
         seconds = Parameter("seconds", "number", "How far back.", 3600.0, 1, 5 * 366 * 24 * 3600)
         points = Parameter("points", "integer", "At most so many points a figure.", 300, 2, MOST_POINTS)
         limit = Parameter("limit", "integer", "At most so many.", 50, 1, 1000)
@@ -157,12 +203,23 @@ class Views(Probes):
         stream = ("text/event-stream",)
         return [
             Endpoint("/api/snapshot", self.snapshot, "Everything that is known now.", "api", schema="Snapshot"),
-            Endpoint("/api/events", self.events, "The snapshot each second and every event, as they come.", "api", media=stream),
+            Endpoint(
+                "/api/events",
+                self.events,
+                "The snapshot each second and every event, as they come.",
+                "api",
+                media=stream,
+            ),
             Endpoint("/api/history", self.history, "Figures over time; a gap is null.", "api", parameters=wanted),
             Endpoint("/api/incidents", self.incidents, "Incidents, newest first.", "api", parameters=(limit,)),
             Endpoint("/api/incidents/{id}", self.incident, "One incident with its last words.", "api", answers=missing),
             Endpoint("/api/series", self.series, "The program's metrics.", "api", parameters=(name,)),
-            Endpoint("/api/signals", self.signals, "Which signals were really received, and which declared ones never came.", "api"),
+            Endpoint(
+                "/api/signals",
+                self.signals,
+                "Which signals were really received, and which declared ones never came.",
+                "api",
+            ),
             Endpoint("/api/operations", self.operations, "Operations, worst first, and those under way.", "api"),
             Endpoint("/api/openapi.json", self.openapi, "This document.", "api"),
         ]
@@ -173,18 +230,44 @@ class Views(Probes):
         base, trends = "/api/performance", (hours, points)
         return [
             Endpoint(f"{base}/resources/current", self.resources, "Resource use now.", "performance"),
-            Endpoint(f"{base}/resources/trends", self.trends, "Where resource use is going.", "performance", parameters=trends),
-            Endpoint(f"{base}/startup/stats", self._of(performance.startup_stats), "How long starts took, and where.", "performance"),
+            Endpoint(
+                f"{base}/resources/trends",
+                self.trends,
+                "Where resource use is going.",
+                "performance",
+                parameters=trends,
+            ),
+            Endpoint(
+                f"{base}/startup/stats",
+                self._of(performance.startup_stats),
+                "How long starts took, and where.",
+                "performance",
+            ),
             Endpoint(f"{base}/overview", self._of(performance.overview), "Everything for a diagnosis.", "performance"),
-            Endpoint(f"{base}/errors/summary", self._of(performance.errors_summary), "Errors by group, type and operation.", "performance"),
+            Endpoint(
+                f"{base}/errors/summary",
+                self._of(performance.errors_summary),
+                "Errors by group, type and operation.",
+                "performance",
+            ),
         ]
 
     def _changes(self) -> list[Endpoint]:
         slot = Parameter("slot", "integer", "Only this worker.", None, 0, 4095)
         begun = ((202, "It was begun."), (403, "CSRF value or origin is wrong."), (501, "This agent cannot do it."))
         return [
-            Endpoint("/api/restart", self._control("restart"), "Restart the workers.", "control", "POST", (slot,), begun),
-            Endpoint("/api/reload", self._control("reload"), "Reload without dropping a request.", "control", "POST", (), begun),
+            Endpoint(
+                "/api/restart", self._control("restart"), "Restart the workers.", "control", "POST", (slot,), begun
+            ),
+            Endpoint(
+                "/api/reload",
+                self._control("reload"),
+                "Reload without dropping a request.",
+                "control",
+                "POST",
+                (),
+                begun,
+            ),
         ]
 
     # -- documents
@@ -226,26 +309,41 @@ class Views(Probes):
         """Answer figures over time."""
         snapshot = self._now()
         names = asked["names"] or sorted(snapshot.gauges)[:MOST_NAMES]
-        found = self._history.query(names, snapshot.at - asked["seconds"], snapshot.at, asked["points"])
-        return answer({"start": snapshot.at - asked["seconds"], "end": snapshot.at, "series": {name: _points(found.get(name, ())) for name in names}})
+        found = await self._past(
+            self._history.query, names, snapshot.at - asked["seconds"], snapshot.at, asked["points"]
+        )
+        return answer(
+            {
+                "start": snapshot.at - asked["seconds"],
+                "end": snapshot.at,
+                "series": {name: _points(found.get(name, ())) for name in names},
+            }
+        )
 
     async def trends(self, _request: Request, asked: Mapping[str, Any]) -> Response:
         """Answer where resource use is going."""
         snapshot = self._now()
         names = performance.resource_names(snapshot)
-        found = self._history.query(names, snapshot.at - asked["hours"] * 3600, snapshot.at, asked["points"])
+        found = await self._past(
+            self._history.query, names, snapshot.at - asked["hours"] * 3600, snapshot.at, asked["points"]
+        )
         return answer(performance.trends(asked["hours"], found, performance.limits_of(snapshot)))
 
     async def incidents(self, _request: Request, asked: Mapping[str, Any]) -> Response:
         """Answer the list of incidents."""
-        return answer({"incidents": plain(list(self._history.incidents(asked["limit"])))})
+        return answer({"incidents": plain(list(await self._past(self._history.incidents, asked["limit"])))})
 
     async def incident(self, request: Request, _asked: Mapping[str, Any]) -> Response:
         """Answer one incident's bundle."""
         wanted = request.path_params["id"]
-        bundle = self._history.incident(wanted) if _INCIDENT.match(wanted) else None
+        bundle = await self._past(self._history.incident, wanted) if _INCIDENT.match(wanted) else None
         if bundle is None:
-            raise Problem(404, "no-such-incident", f"There is no incident {wanted[:80]!r}.", "See /api/incidents for those that are kept.")
+            raise Problem(
+                404,
+                "no-such-incident",
+                f"There is no incident {wanted[:80]!r}.",
+                "See /api/incidents for those that are kept.",
+            )
         return answer(bundle)
 
     async def openapi(self, _request: Request, _asked: Mapping[str, Any]) -> Response:
@@ -264,12 +362,19 @@ class Views(Probes):
     async def events(self, request: Request, _asked: Mapping[str, Any]) -> Response:
         """Answer the stream."""
         given = request.headers.get("last-event-id", "").strip()
-        if given and not (given.isascii() and given.isdigit() and len(given) < 20):  # noqa: PLR2004 - more digits than an id has
-            raise Problem(400, "bad-event-id", f"Last-Event-ID cannot be {given[:80]!r}.", "It is the id of the last event that you received.")
+        if given and not _EVENT_ID.match(given):
+            raise Problem(
+                400,
+                "bad-event-id",
+                f"Last-Event-ID cannot be {given[:80]!r}.",
+                "It is the id of the last event that you received.",
+            )
         wake = self._streams.admit()
         stream = self._streams.stream(wake, int(given) if given not in {"", "0"} else None)
         leave = BackgroundTask(self._streams.leave, wake)
-        return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}, background=leave)
+        return StreamingResponse(
+            stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"}, background=leave
+        )
 
     async def page(self, request: Request, _asked: Mapping[str, Any]) -> Response:
         """Answer the dashboard; who may not read gets it without data, and it asks for them with the token."""
@@ -285,7 +390,12 @@ class Views(Probes):
         async def act(_request: Request, asked: Mapping[str, Any]) -> Response:
             control = self._controls.get(name)
             if control is None:
-                raise Problem(501, "cannot-do", f"This agent cannot {name} the program.", "It was attached and has no keeper to ask.")
+                raise Problem(
+                    501,
+                    "cannot-do",
+                    f"This agent cannot {name} the program.",
+                    "It was attached and has no keeper to ask.",
+                )
             try:
                 done = await control({key: value for key, value in asked.items() if value is not None})
             except RoadworthyError as error:
@@ -294,13 +404,24 @@ class Views(Probes):
 
         return act
 
+    async def _past(self, ask: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+        """Ask the history, beside the loop: reading a day takes longer than a tick may."""
+        try:
+            return await asyncio.to_thread(ask, *arguments, **named)
+        except RoadworthyError as error:
+            raise Problem(503, "no-history", error.what, error.hint) from error
+
     def _now(self) -> Snapshot:
         snapshot = self._source.latest()
         if snapshot is None:
-            raise Problem(503, "not-measured", "Nothing was measured yet.", "Ask again in a second.", {"Retry-After": "1"})
+            raise Problem(
+                503, "not-measured", "Nothing was measured yet.", "Ask again in a second.", {"Retry-After": "1"}
+            )
         return snapshot
 
-    def _of(self, build: Callable[[Snapshot], dict[str, Any]]) -> Callable[[Request, Mapping[str, Any]], Awaitable[Response]]:
+    def _of(
+        self, build: Callable[[Snapshot], dict[str, Any]]
+    ) -> Callable[[Request, Mapping[str, Any]], Awaitable[Response]]:
         async def act(_request: Request, _asked: Mapping[str, Any]) -> Response:
             return answer(build(self._now()))
 
@@ -309,7 +430,11 @@ class Views(Probes):
 
 def answer(content: Any, status: int = 200) -> Response:  # noqa: ANN401 - any JSON value
     """Return a JSON answer; raises ``ValueError`` where a figure is no number, which must not have come this far."""
-    return Response(json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")), status, media_type="application/json")
+    return Response(
+        json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
+        status,
+        media_type="application/json",
+    )
 
 
 def may_read(request: Request) -> bool:
@@ -318,7 +443,7 @@ def may_read(request: Request) -> bool:
 
 
 def preferred(accept: str) -> str:
-    """Return the exposition format for an Accept header: OpenMetrics where it is asked for at least as much as plain text.
+    """Return the exposition format for an Accept header: OpenMetrics where it is wanted no less than plain text.
 
     Anything else, also what nobody can parse, gets the plain text that every scraper reads.
     """

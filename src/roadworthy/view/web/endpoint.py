@@ -5,6 +5,7 @@ Routes and the OpenAPI document are made from the same entries, so neither can k
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,12 +17,16 @@ from starlette.responses import Response
 Handler = Callable[[Request, Mapping[str, Any]], Awaitable[Response]]
 
 _LONGEST_SHOWN = 80
+_COMMA = re.compile(r",(?![^{]*})")
+"""Separates names; commas inside braces belong to a series' labels."""
 
 
 class Problem(HTTPException):
     """A request that cannot be answered; the server renders it as ``application/problem+json``."""
 
-    def __init__(self, status: int, code: str, detail: str, hint: str = "", headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, code: str, detail: str, hint: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(status, detail, headers)
         self.code = code
         self.hint = hint
@@ -46,7 +51,7 @@ class Parameter:
         if self.type == "flag":
             return given[-1].lower() not in {"0", "false", "no"}
         if self.type == "list":
-            values = [part for value in given for part in value.split(",") if part]
+            values = [part for value in given for part in _COMMA.split(value) if part]
             if self.most is not None and len(values) > self.most:
                 raise self._wrong(f"{len(values)} values", f"at most {self.most:g} values")
             return values
@@ -56,13 +61,21 @@ class Parameter:
 
     def _number(self, text: str) -> float | int:
         wanted = "a whole number" if self.type == "integer" else "a number"
-        bounds = " and ".join(f"{word} {bound:g}" for word, bound in (("at least", self.least), ("at most", self.most)) if bound is not None)
+        bounds = " and ".join(
+            f"{word} {bound:g}"
+            for word, bound in (("at least", self.least), ("at most", self.most))
+            if bound is not None
+        )
         wanted = f"{wanted}, {bounds}" if bounds else wanted
         try:
             value = int(text) if self.type == "integer" else float(text)
         except (ValueError, OverflowError):
             raise self._wrong(text, wanted) from None
-        if value - value != 0 or (self.least is not None and value < self.least) or (self.most is not None and value > self.most):
+        if (
+            value - value != 0
+            or (self.least is not None and value < self.least)
+            or (self.most is not None and value > self.most)
+        ):
             raise self._wrong(text, wanted)
         return value
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import AsyncIterator, Callable
-from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from roadworthy.types import Event, Snapshot, SnapshotSource
 from roadworthy.view.snapshot import dumps, plain
 from roadworthy.view.web.endpoint import Problem
+
+if TYPE_CHECKING:
+    from roadworthy.types import Event, Snapshot, SnapshotSource
 
 MOST_STREAMS = 16
 HEARTBEAT = 15.0
@@ -24,6 +24,8 @@ HEARTBEAT = 15.0
 FIRST_EVENTS = 200
 """How many of the kept events a new client is given."""
 BATCH = 500
+MOST_KEPT = 1 << 20
+"""More than any source keeps: all that is new."""
 
 
 class Streams:
@@ -59,7 +61,9 @@ class Streams:
             yield b"retry: 2000\n\n"
             yield self._snapshot()
             seen = 0 if after is None else after
-            kept = self._newest(seen, FIRST_EVENTS if after is None else BATCH)
+            kept = list(self._source.recent_events(seen, MOST_KEPT))
+            if after is None:
+                kept = kept[-FIRST_EVENTS:]
             if kept:
                 seen = kept[-1][0]
                 yield _events(kept)
@@ -71,7 +75,9 @@ class Streams:
                     continue
                 wake.clear()
                 yield self._snapshot()
-                while batch := list(islice(self._source.recent_events(seen, BATCH), BATCH)):
+                fresh = list(self._source.recent_events(seen, MOST_KEPT))
+                for first in range(0, len(fresh), BATCH):
+                    batch = fresh[first : first + BATCH]
                     seen = batch[-1][0]
                     yield _events(batch)
         finally:
@@ -97,13 +103,6 @@ class Streams:
         if self._text is None or self._text[0] is not snapshot:
             self._text = (snapshot, f"event: snapshot\ndata: {dumps(snapshot, compact=True)}\n\n".encode())
         return self._text[1]
-
-    def _newest(self, after: int, most: int) -> list[tuple[int, Event]]:
-        kept: deque[tuple[int, Event]] = deque(maxlen=most)
-        while batch := list(islice(self._source.recent_events(after, BATCH), BATCH)):
-            after = batch[-1][0]
-            kept.extend(batch)
-        return list(kept)
 
 
 def event_items(batch: list[tuple[int, Event]]) -> list[dict[str, Any]]:

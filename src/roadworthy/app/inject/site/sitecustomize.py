@@ -1,12 +1,16 @@
-"""Brings roadworthy into a Python program that `roadworthy run` started, then steps aside for the program's own sitecustomize.
+"""Brings roadworthy into a Python program that `roadworthy run` started, then runs the program's own sitecustomize.
 
 The interpreter finds this file because its folder, which holds nothing else, is on PYTHONPATH. It is read by whatever
 interpreter the program uses, so it is written in the language that Python 2.7 and 3.6 share with today's. Below 3.11 it
 says why it declines, in the arena directory, and does nothing more. Whatever happens in here, the program starts.
 """
 
+# ruff: noqa: ANN001, ANN202 - the language of 2.7 has type comments only
+
 import os
 import sys
+
+MOST_NOTES = 32
 
 
 def _step_aside():  # type: () -> None
@@ -17,16 +21,16 @@ def _step_aside():  # type: () -> None
 
 
 def _decline(why):  # type: (str) -> None
-    """Leave a note for the agent; at most 32 of them lie around at a time."""
+    """Leave a note for the agent; at most MOST_NOTES of them lie around at a time."""
     folder = os.environ.get("ROADWORTHY_ARENA_DIR", "")
-    if not folder or sum(name.startswith("declined-") for name in os.listdir(folder)) >= 32:  # noqa: PLR2004 - as documented
+    if not folder or sum(name.startswith("declined-") for name in os.listdir(folder)) >= MOST_NOTES:
         return
     import json
 
     with open("/proc/self/stat", "rb") as stat:
         ticks = int(stat.read().rpartition(b")")[2].split()[19])
     note = {"pid": os.getpid(), "start_ticks": ticks, "reason": why, "python": sys.version.split()[0]}
-    path = os.path.join(folder, "declined-%d.json" % os.getpid())  # noqa: UP031 - the language of 2.7
+    path = os.path.join(folder, "declined-%d.json" % os.getpid())
     descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
         os.write(descriptor, json.dumps(note).encode("ascii"))
@@ -61,11 +65,11 @@ def _load(package):  # type: (str) -> None
 def _begin():  # type: () -> None
     """Bring the runtime up where it was asked for and is possible."""
     package = os.environ.get("ROADWORTHY_INJECT", "")
-    off = os.environ.get("ROADWORTHY_ENABLED", "1").strip().lower() in ("0", "false", "no", "off")  # noqa: PLR6201 - 2.7
+    off = os.environ.get("ROADWORTHY_ENABLED", "1").strip().lower() in ("0", "false", "no", "off")
     if not package or off or "ROADWORTHY_KEEPER_FD" in os.environ or not os.environ.get("ROADWORTHY_ARENA_DIR"):
         return
     if sys.version_info < (3, 11):
-        _decline("Python %d.%d is older than 3.11" % tuple(sys.version_info[:2]))  # noqa: UP031 - the language of 2.7
+        _decline("Python %d.%d is older than 3.11" % tuple(sys.version_info[:2]))
     elif sys.implementation.name != "cpython":
         _decline("the interpreter is " + sys.implementation.name + ", not cpython")
     else:
@@ -74,7 +78,7 @@ def _begin():  # type: () -> None
 
 def _next_one():  # type: () -> bool
     """Run the program's own sitecustomize as if ours had not been there; return False when it has none."""
-    if sys.version_info[0] < 3:  # noqa: PLR2004, UP036 - Python 2 programs are started with the same environment
+    if sys.version_info[0] < 3:
         import imp
 
         try:
@@ -92,7 +96,7 @@ def _next_one():  # type: () -> bool
     module.__spec__, module.__loader__ = spec, spec.loader
     module.__file__, module.__package__ = spec.origin, ""
     if getattr(spec, "cached", None):
-        module.__cached__ = spec.cached
+        module.__dict__["__cached__"] = spec.cached
     sys.modules["sitecustomize"] = module
     spec.loader.exec_module(module)
     return True
@@ -105,15 +109,17 @@ def _enter():  # type: () -> None
             _begin()
         finally:
             _step_aside()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the program starts
+    except Exception as error:
         try:
             text = "roadworthy: not watching this process (%s: %s). Your program is fine.\n"
             sys.stderr.write(text % (type(error).__name__, str(error).replace("\n", " ")[:300]))
-        except Exception:  # noqa: BLE001, S110 - there may be no standard error to tell it on
+        except Exception:
             pass
 
 
 _enter()
 if not _next_one():
     # What the interpreter expects of a program without a sitecustomize; it passes over this in silence.
-    raise ImportError("No module named 'sitecustomize'", **({"name": "sitecustomize"} if sys.version_info[0] > 2 else {}))  # noqa: PLR2004 - see above
+    raise ImportError(
+        "No module named 'sitecustomize'", **({"name": "sitecustomize"} if sys.version_info[0] > 2 else {})
+    )

@@ -1,0 +1,109 @@
+"""The whole-program row on a server: a Starlette app on uvicorn, plain against attached with all defaults.
+
+Each arm is a start of its own: warm up, closed loop for the throughput, open loop at 70 % of the plain saturation for
+p99. The client has a CPU of its own. Which CPU keeper and agent use is the plan's `beside`.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Sequence
+
+from benchmarks.load import HOST
+from benchmarks.rows import Line, NotMeasured, Plan, Row
+from benchmarks.running import (
+    CLIENT_CPU,
+    Running,
+    application,
+    arranged,
+    finish,
+    pinned,
+    python,
+    running,
+    set_free,
+    wait_until,
+)
+from benchmarks.whole import Figures, grown, lost, pairs
+
+SHARE = 0.7
+CONNECTIONS = 8
+
+
+def web(plan: Plan) -> list[Line]:
+    """Measure a request that queries a database and answers JSON, uvicorn's access log on, as it is by default."""
+    return _measure(plan, "web", "/items/7", ())
+
+
+def web_minimal(plan: Plan) -> list[Line]:
+    """Measure a request that does nothing, without access log: no request is cheaper, so no share of ours is larger."""
+    return _measure(plan, "web-minimal", "/", ("--no-access-log",))
+
+
+def _measure(plan: Plan, what: str, path: str, options: Sequence[str]) -> list[Line]:
+    plan.say(f"{what}: how fast it goes")
+    seconds = plan.pick(3, 1)
+    full = _one(path, options, rate=0.0, closed=seconds, opened=0, attached=False, beside=plan.beside)["rate"]
+    rate = SHARE * full
+    calm = plan.pick(4, 2)
+    plain, attached = pairs(
+        plan,
+        what,
+        lambda under: _one(path, options, rate=rate, closed=seconds, opened=calm, attached=under, beside=plan.beside),
+    )
+    return [
+        lost(
+            f"{what}: requests/s lost at saturation ({CONNECTIONS} connections)", "rate", plain, attached, "requests/s"
+        ),
+        grown(f"{what}: p99 at {rate:.0f} requests/s", "p99", plain, attached, "ms"),
+        grown(f"{what}: median at {rate:.0f} requests/s", "p50", plain, attached, "ms", budget=None),
+        grown(f"{what}: CPU time a request, in the program", "cpu_per_request", plain, attached, "ms", budget=None),
+    ]
+
+
+def _one(
+    path: str, options: Sequence[str], *, rate: float, closed: float, opened: float, attached: bool, beside: str
+) -> Figures:
+    """Start the server, load it, end it; raises NotMeasured when a single request failed."""
+    port = _free_port()
+    argv = [python(), "-m", "uvicorn", "benchmarks.programs.web:app", "--host", HOST, "--port", str(port), *options]
+    name = application("web") if attached else ""
+    with running(arranged(argv, name=name), name=name) as server:
+        wait_until("it listens", lambda: _listens(port), server)
+        if attached:
+            up = set_free if beside == "free" else Running.said_by_agent
+            wait_until("the agent is up", lambda: bool(up(server)), server)
+        out = server.folder / "load.json"
+        sizes = ["--path", path, "--connections", str(CONNECTIONS), "--closed", str(closed)]
+        if opened:
+            sizes += ["--rate", str(rate), "--open", str(opened)]
+        client = [python(), "-m", "benchmarks.load", "--port", str(port), *sizes, "--out", str(out)]
+        with running(pinned(CLIENT_CPU, client)) as load:
+            finish(load, 60)
+        found: dict[str, float | None] = json.loads(out.read_bytes())
+    if found["errors"]:
+        raise NotMeasured(f"{found['errors']} requests failed, attached: {attached}")
+    return {name: value for name, value in found.items() if value is not None and name not in {"pid", "errors"}}
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+ROWS = (
+    Row("web", "whole program: an ASGI app (Starlette on uvicorn), attached, defaults", web),
+    Row(
+        "web-minimal",
+        "whole program: the cheapest possible ASGI request, attached (only when asked for)",
+        web_minimal,
+        usual=False,
+    ),
+)

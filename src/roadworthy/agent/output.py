@@ -1,0 +1,102 @@
+"""The program's own lines: follows the output files of each worker at its own offset, bounded, redacted.
+
+The files are written by the program and punched by the keeper; offsets never shift. A flood is not read to the end:
+the newest 256 KiB of a tick are, and what was passed over is counted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from roadworthy.log.redact import redact
+from roadworthy.types import Event, EventKind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST_BYTES: Final = 256 * 1024
+MOST_LINES: Final = 200
+MOST_LINE: Final = 2_000
+_STREAMS: Final = (("stdout", "out", "info"), ("stderr", "err", "warning"))
+
+
+class _Stream:
+    __slots__ = ("at", "rest")
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.rest = b""
+
+
+class Output:
+    """Follows ``out-<slot>-<generation>`` and ``err-…`` below ``directory``.
+
+    Files found at the start are read from near their end.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._streams: dict[str, _Stream] = {}
+        self._first = True
+        self.skipped = 0
+        self.grown = 0
+
+    def read(self, now: float, workers: Iterable[tuple[int, int, int]]) -> list[Event]:
+        """Return the lines written since the last call by ``workers`` (slot, generation, pid), as events at ``now``."""
+        events: list[Event] = []
+        self.grown = 0
+        names: set[str] = set()
+        for slot, generation, pid in workers:
+            for source, prefix, level in _STREAMS:
+                name = f"{prefix}-{slot}-{generation}"
+                names.add(name)
+                lines = self._lines(name)
+                events.extend(
+                    Event(EventKind.OUTPUT, now, level, source, redact(line), pid, slot)
+                    for line in lines
+                    if line.strip()
+                )
+        for name in self._streams.keys() - names:
+            del self._streams[name]
+        self._first = False
+        return events
+
+    def _lines(self, name: str) -> list[str]:
+        path = self._directory / name
+        try:
+            size = path.stat().st_size
+        except OSError:
+            return []
+        stream = self._streams.get(name)
+        if stream is None:
+            stream = self._streams[name] = _Stream(max(0, size - 16 * 1024) if self._first else 0)
+        if size <= stream.at:
+            return []
+        self.grown += size - stream.at
+        start = max(stream.at, size - MOST_BYTES)
+        if start > stream.at:
+            self.skipped += start - stream.at
+            stream.rest = b""
+        data = stream.rest + _read(path, start, size - start).replace(b"\0", b"")
+        stream.at = size
+        *lines, stream.rest = data.split(b"\n")
+        if len(stream.rest) > MOST_LINE:
+            lines.append(stream.rest)
+            stream.rest = b""
+        if len(lines) > MOST_LINES:
+            self.skipped += sum(len(line) + 1 for line in lines[:-MOST_LINES])
+            lines = lines[-MOST_LINES:]
+        return [line[:MOST_LINE].decode("utf-8", "replace") for line in lines]
+
+
+def _read(path: Path, start: int, length: int) -> bytes:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return b""
+    try:
+        return os.pread(handle, length, start)
+    finally:
+        os.close(handle)

@@ -1,0 +1,103 @@
+"""The public names, as ``import roadworthy`` hands them out.
+
+With ``ROADWORTHY_ENABLED=0`` the names stand for objects that do nothing, chosen here once: decorators return the function
+itself, blocks enter and leave, handles swallow. Nothing of the runtime is loaded then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import roadworthy
+from roadworthy.app import start as _start
+
+start = _start.start
+
+if TYPE_CHECKING or _start.enabled():
+    from roadworthy.app import context as _context
+    from roadworthy.app import errors as _errors
+    from roadworthy.app import guard as _guard
+    from roadworthy.app.checks import check, collector
+    from roadworthy.app.loop import heartbeat, loop, progress
+    from roadworthy.app.metrics import counter, gauge, histogram, timer
+    from roadworthy.app.operation import operation
+    from roadworthy.app.startup import startup
+    from roadworthy.app.timed import timed
+    from roadworthy.app.usage import usage
+
+    _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+
+    def error(
+        error: BaseException | type[BaseException] | str,
+        message: str = "",
+        operation: str = "",
+        **context: object,
+    ) -> str:
+        """Record an error that the program has handled: ``error(exc)``, ``error("ExtractionError", str(e), "sprite_extraction")``.
+
+        It is counted by type and operation, and kept with its traceback, without secrets. Returns the fingerprint, the same for
+        errors of the same cause; empty when nothing is recorded. Never raises.
+        """
+        return _errors.record(error, message, operation=operation or None, context=context)
+
+    def event(text: str, *, kind: str = "state", level: str = "info", source: str = "", **fields: object) -> None:
+        """Put a line into the flight recorder: ``event("save game loaded", slot=3)``.
+
+        ``kind`` is log, warning, operation, state, usage or check, ``level`` debug to critical; unknown ones become state
+        and info. Text and fields are redacted and bounded. Never raises.
+        """
+        try:
+            arena = _start.ensure()
+            if arena is not None:
+                kept = kind if kind in {"log", "warning", "operation", "state", "usage", "check"} else "state"
+                arena.event(
+                    kept,
+                    _LEVELS.get(str(level).lower(), 20),
+                    _context.label_value(source),
+                    _context.label_text(text, 1800),
+                    _context.plain(fields),
+                )
+        except Exception as broken:
+            if _guard.failed("event", broken):
+                raise
+
+else:
+    from roadworthy.app.off import (
+        check,
+        collector,
+        counter,
+        error,
+        event,
+        gauge,
+        heartbeat,
+        histogram,
+        loop,
+        operation,
+        progress,
+        startup,
+        timed,
+        timer,
+        usage,
+    )
+
+__all__ = [
+    "check",
+    "collector",
+    "counter",
+    "error",
+    "event",
+    "gauge",
+    "heartbeat",
+    "histogram",
+    "loop",
+    "operation",
+    "progress",
+    "start",
+    "startup",
+    "timed",
+    "timer",
+    "usage",
+]
+
+# All at once: a name that is first used while the interpreter goes down could not be imported any more.
+vars(roadworthy).update({name: globals()[name] for name in __all__})

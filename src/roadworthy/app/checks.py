@@ -1,0 +1,242 @@
+"""Health checks and collectors that the program registers; they run when the agent asks, in the one thread of ours.
+
+A check's function answers by what it returns: nothing or True is good, False is bad, text is good with a detail, a pair is (good,
+detail), a dict is judged by its ``ok``, ``healthy`` or ``status``. What it raises is bad, and is the detail. A coroutine function
+runs on the event loop that was running when it was registered, else on a loop of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, overload
+
+from roadworthy._clock import NS, monotonic_ns
+from roadworthy.app import context as contexts
+from roadworthy.app import guard, start
+
+KINDS = ("liveness", "readiness", "startup")
+MOST = 64
+"""Checks, and collectors, of one process."""
+
+MOST_VALUES = 200
+DETAIL = 300
+_GOOD = frozenset({"ok", "healthy", "up", "pass", "passed", "ready", "true", "green", "alive"})
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Check:
+    """A registered check and the loop it belongs to."""
+
+    __slots__ = ("beat", "every", "function", "kind", "loop", "name", "timeout")
+
+    def __init__(self, name: str, function: Callable[[], object], kind: str, timeout: float, every: float) -> None:
+        self.name = name
+        self.function = function
+        self.kind = kind
+        self.timeout = timeout
+        self.every = every
+        self.loop = _running_loop()
+        self.beat: Callable[[], None] | None = None
+
+    def run(self) -> tuple[bool, str, float]:
+        """Run the check once; returns whether it is good, its detail, and the seconds it took. Never raises."""
+        begun = monotonic_ns()
+        try:
+            answer = self.function()
+            if hasattr(answer, "__await__"):
+                answer = wait_for(answer, self.loop, self.timeout)
+            good, detail = judge(answer)
+        except Exception as error:
+            good, detail = False, f"{type(error).__name__}: {contexts.label_text(error, DETAIL)}"
+        took = (monotonic_ns() - begun) / NS
+        if self.beat is not None:
+            self.beat()
+        return good, contexts.label_text(detail, DETAIL), took
+
+    def declared(self) -> dict[str, object]:
+        """Return what the agent is told of this check."""
+        return {"name": self.name, "kind": self.kind, "timeout": self.timeout, "every": self.every}
+
+
+class Collector:
+    """A registered collector: an object with ``collect()``, or a function, that returns a dict of figures."""
+
+    __slots__ = ("beat", "function", "loop", "name")
+
+    def __init__(self, name: str, function: Callable[[], object]) -> None:
+        self.name = name
+        self.function = function
+        self.loop = _running_loop()
+        self.beat: Callable[[], None] | None = None
+
+    def run(self) -> dict[str, float]:
+        """Collect once and keep the figures as gauges ``<collector>.<key>``; raises what the collector raises, or ``TypeError``."""
+        answer = self.function()
+        if hasattr(answer, "__await__"):
+            answer = wait_for(answer, self.loop, 10.0)
+        if not isinstance(answer, Mapping):
+            raise TypeError(f"collect() returned {type(answer).__name__}, not a dict")
+        values: dict[str, float] = {}
+        refused: list[str] = []
+        flatten(answer, "", values, refused)
+        if refused:
+            guard.report(
+                f"collector.{self.name}", f"collector {self.name!r} returned values that are no numbers: {', '.join(refused[:5])}"
+            )
+        arena = start.current()
+        if arena is not None:
+            for key, value in values.items():
+                arena.gauge(f"{self.name}.{key}").set(value)
+        if self.beat is not None:
+            self.beat()
+        return values
+
+
+checks: dict[str, Check] = {}
+collectors: dict[str, Collector] = {}
+reloaders: list[Callable[[], object]] = []
+
+
+@overload
+def check(
+    name: str, fn: F, kind: str = "readiness", timeout: float = 2.0, every: float = 60.0  # noqa: ASYNC109 - told to the agent
+) -> F: ...
+@overload
+def check(
+    name: str, fn: None = None, kind: str = "readiness", timeout: float = 2.0, every: float = 60.0  # noqa: ASYNC109
+) -> Callable[[F], F]: ...
+def check(
+    name: str, fn: F | None = None, kind: str = "readiness", timeout: float = 2.0, every: float = 60.0  # noqa: ASYNC109
+) -> F | Callable[[F], F]:
+    """Register a health check: ``check("database", ping)``, or ``@check("database")`` above a function, sync or async.
+
+    ``kind`` is readiness, liveness or startup; the agent asks every ``every`` seconds and counts no answer within ``timeout`` seconds
+    as bad. The same name again replaces the check before. Returns the function. Never raises.
+    """
+    if fn is None:
+        return lambda function: check(name, function, kind, timeout, every)
+    try:
+        if start.is_off():
+            return fn
+        text = contexts.label_value(name)
+        if kind not in KINDS:
+            guard.report(f"check.{text}", f"check {text!r} asks for kind={kind!r}, which is none of {', '.join(KINDS)}; it is readiness")
+            kind = "readiness"
+        if not callable(fn):
+            guard.report(f"check.{text}", f"check {text!r} was given {type(fn).__name__}, which cannot be called")
+            return fn
+        _register(checks, text, Check(text, fn, kind, _seconds(timeout, 2.0), _seconds(every, 60.0)), "check")
+    except Exception as error:
+        if guard.failed("check", error):
+            raise
+    return fn
+
+
+def collector(obj: Any, name: str = "") -> Any:
+    """Register an object whose ``collect()`` returns a dict of figures, or such a function; they are asked about once a second.
+
+    Nested dicts become dotted names; ``timestamp`` is passed over; what is no number is refused and told once. Returns the
+    object, so that it also works as a decorator. Never raises.
+    """
+    try:
+        if start.is_off():
+            return obj
+        function = getattr(obj, "collect", None)
+        if not callable(function):
+            function = obj if callable(obj) else None
+        text = contexts.label_value(name or getattr(obj, "name", "") or getattr(obj, "__name__", "") or type(obj).__name__)
+        if function is None:
+            guard.report(f"collector.{text}", f"collector({text}) has no collect() and cannot be called")
+            return obj
+        _register(collectors, text, Collector(text, function), "collector")
+    except Exception as error:
+        if guard.failed("collector", error):
+            raise
+    return obj
+
+
+def judge(answer: object) -> tuple[bool, str]:
+    """Return whether a check's answer is good, and its detail."""
+    if answer is None or answer is True:
+        return True, "ok"
+    if isinstance(answer, str):
+        return True, answer
+    if isinstance(answer, tuple) and len(answer) == 2:  # noqa: PLR2004 - the documented pair
+        return bool(answer[0]), str(answer[1])
+    if isinstance(answer, Mapping):
+        detail = str(answer.get("detail") or answer.get("message") or answer.get("error") or "")
+        for key in ("ok", "healthy", "status"):
+            if key in answer:
+                said = answer[key]
+                good = said.lower() in _GOOD if isinstance(said, str) else bool(said)
+                return good, detail or f"{key}: {said}"
+        return True, detail or "ok"
+    return bool(answer), "ok" if answer else f"returned {answer!r}"
+
+
+def flatten(answer: Mapping[Any, Any], prefix: str, values: dict[str, float], refused: list[str], depth: int = 0) -> None:
+    """Sort what a collector returned into figures by dotted name, and names of what is none."""
+    for key, value in list(answer.items())[:MOST_VALUES]:
+        name = f"{prefix}{contexts.label_value(key)}"
+        if len(values) >= MOST_VALUES or name == "timestamp":
+            continue
+        if isinstance(value, Mapping) and depth < 4:  # noqa: PLR2004 - deeper is no set of figures
+            flatten(value, f"{name}.", values, refused, depth + 1)
+            continue
+        try:
+            if isinstance(value, (str, bytes)):
+                raise TypeError  # noqa: TRY301 - "12" is text, though float() would take it
+            number = float(value)
+            if number != number or number in {float("inf"), float("-inf")}:  # noqa: PLR0124 - only NaN differs from itself
+                raise ValueError  # noqa: TRY301 - as above
+            values[name] = number
+        except (TypeError, ValueError, OverflowError):
+            refused.append(name)
+
+
+def wait_for(awaitable: Any, loop: Any, timeout: float) -> object:
+    """Run an awaitable on the program's ``loop``, or on one of our own where there is none, for at most ``timeout`` seconds."""
+    import asyncio
+
+    async def bounded() -> object:
+        return await asyncio.wait_for(awaitable, timeout)
+
+    if loop is None or loop.is_closed() or not loop.is_running():
+        return asyncio.run(bounded())
+    future = asyncio.run_coroutine_threadsafe(bounded(), loop)
+    try:
+        return future.result(timeout + 0.5)
+    except BaseException:
+        future.cancel()
+        raise
+
+
+def _register(table: dict[str, Any], name: str, made: Any, kind: str) -> None:
+    if len(table) >= MOST and name not in table:
+        guard.report(f"{kind}.most", f"more than {MOST} {kind}s were registered; {name!r} is left out")
+        return
+    table[name] = made
+    from roadworthy.app import socket
+
+    def declare(arena: Any) -> None:
+        made.beat = arena.beat(name, kind=kind, every=getattr(made, "every", None)).beat
+
+    start.ensure()
+    start.when_started(declare)
+    socket.declared()
+
+
+def _running_loop() -> Any:
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:
+        return None
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+def _seconds(value: object, default: float) -> float:
+    return float(value) if isinstance(value, (int, float)) and 0 < value < 1e6 else default  # noqa: PLR2004 - 11 days

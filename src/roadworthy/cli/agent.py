@@ -1,0 +1,351 @@
+"""The agent's process: what ``roadworthy run`` starts beside the program. Everything is put together here.
+
+Started by the keeper with the run directory as its argument; :mod:`roadworthy.cli.attach` starts the same without a
+keeper. Settings come resolved from ``run.json``. Nobody's program depends on this process: it may be killed at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from roadworthy import __version__, _clock
+from roadworthy.agent.control import Control, supervisor_verbs
+from roadworthy.agent.history.sqlite import SqliteHistory
+from roadworthy.agent.incidents import write_atomically
+from roadworthy.agent.link import KeeperLink, PidfdWatch
+from roadworthy.agent.loop import Agent
+from roadworthy.agent.server import Server, new_token
+from roadworthy.agent.supervisor import Supervisor
+from roadworthy.agent.watchfiles import EVERY as SOURCES_EVERY
+from roadworthy.agent.watchfiles import SourceWatch
+from roadworthy.arena.control import ControlWriter
+from roadworthy.arena.identity import start_ticks
+from roadworthy.cli.errors import show
+from roadworthy.config.places import Places, make
+from roadworthy.config.values import RunSettings
+from roadworthy.errors import ConfigurationError, RoadworthyError, Unavailable
+from roadworthy.types import Status, WorkerState
+from roadworthy.view.web.app import PUBLIC, routes
+
+COLLECT_EVERY: Final = 1.0
+"""Seconds between two rounds of the program's own collectors."""
+
+COLLECT_TIMEOUT: Final = 2.0
+
+
+class Composition:
+    """The agent's parts and how they are tied; :meth:`run` works until it is told to end."""
+
+    def __init__(self, settings: RunSettings, places: Places) -> None:
+        self.settings = settings
+        self.places = places
+        self.history = SqliteHistory(places.state / "history", retention_hours=settings.retention_hours)
+        self.page = ControlWriter(places.arena)
+        self.page.publish({"log_levels": {"": settings.log_level.upper()} if settings.log_level else {}})
+        self.link: KeeperLink | None = None
+        self.supervisor: Supervisor | None = None
+        self.watches: list[PidfdWatch] = []
+        self.ended = asyncio.Event()
+        self._due: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    # -- putting together
+
+    async def run(self) -> None:
+        """Start everything, serve until the keeper, a signal or the program's end says so, and leave nothing behind."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.ended.set)
+        self.link = KeeperLink.from_environment(self._heard, self._keeper_lost)
+        index = None if self.link is not None else self._left_behind()
+        if self.link is not None or index is not None:
+            self.supervisor = Supervisor(
+                self.settings, self._tell, lame_duck=self._lame_duck, healthy=self._healthy if self.settings.health_url else None
+            )
+        verbs: dict[str, Any] = {"stacks": self._stacks}
+        if self.supervisor is not None:
+            verbs |= supervisor_verbs(self._request, lambda: self.supervisor is not None and self.supervisor.ready, self.settings.app)
+        else:
+            verbs["ping"] = self._ping
+        self.control = Control(self.places.run / "agent.sock", verbs)
+        self.agent = Agent(self.settings, self.places, self.history, self.supervisor, self.link, self.control)
+        if index is not None:
+            self._adopt(index)
+        self.agent.subscribe(lambda _snapshot: self._schedule())
+        server = self._server()
+        await self.control.start()
+        self._announce(server)
+        tasks = [
+            asyncio.create_task(self.agent.run(), name="loop"),
+            asyncio.create_task(server.serve(), name="server"),
+            asyncio.create_task(self._collect(), name="collect"),
+            asyncio.create_task(self.ended.wait(), name="end"),
+        ]
+        if self.settings.dev:
+            tasks.append(asyncio.create_task(self._watch_sources(), name="sources"))
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            server.stop()
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                if task.get_name() != "server":
+                    task.cancel()
+            await asyncio.wait(tasks, timeout=2)
+            await self._close()
+
+    def _server(self) -> Server:
+        settings = self.settings
+        token = new_token(self.places.run / "token")
+        controls = {"restart": self._begin("restart"), "reload": self._begin("reload")} if self.supervisor is not None else {}
+        server = Server(
+            routes(self.agent, self.history, controls=controls),
+            token=token,
+            host=settings.ops_host,
+            port=settings.ops_port,
+            port_given=settings.ops_port_given,
+            allowed_hosts=settings.allowed_hosts,
+            probe_bind=settings.probe_bind,
+            public=PUBLIC,
+        )
+        before = self._before()
+        if before is not None and not settings.ops_port_given:
+            server.port = before  # people have the page open at the address of the agent that died
+        server.bind()
+        return server
+
+    def _before(self) -> int | None:
+        try:
+            return int(json.loads((self.places.run / "agent.json").read_text("utf-8"))["port"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _announce(self, server: Server) -> None:
+        token_file = self.places.run / "token"
+        url = f"{server.url}/"
+        told = {
+            "schema": 1,
+            "app": self.settings.app,
+            "pid": os.getpid(),
+            "start_ticks": start_ticks(os.getpid()),
+            "host": self.settings.ops_host,
+            "port": server.port,
+            "url": url,
+            "token_file": str(token_file),
+            "version": __version__,
+        }
+        first = self._before() is None
+        write_atomically(self.places.run / "agent.json", json.dumps(told))
+        line = f"{self.settings.app} · dashboard {url}#token={token_file.read_text('ascii').strip()}"
+        if self.link is None:
+            print(line, flush=True)
+        elif first:
+            self._tell({"do": "say", "text": line})
+
+    # -- the keeper
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        if self.link is not None:
+            self.link.send(message)
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        assert self.supervisor is not None  # noqa: S101 - there is one wherever there is a keeper
+        now = _clock.monotonic()
+        kind = message.get("t")
+        if kind == "state":
+            self.agent.keeper_pid = message["pid"]
+            self.agent.program_started = message["started_wall"]
+            for exited in message.get("exits", ()):
+                self.agent.died(exited)
+        elif kind == "exited":
+            self.agent.died(message)
+        self.supervisor.handle(message, now)
+        if kind == "asked" and message.get("what") == "exit":
+            self.ended.set()
+        elif kind in {"started", "stopped", "asked", "failed"}:
+            self.agent.wake()
+        self._schedule()
+
+    def _schedule(self) -> None:
+        """Have the supervisor called when its next decision is due."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        if self.supervisor is not None and (at := self.supervisor.next_due()) is not None:
+            self._due = self._loop.call_later(max(0.0, at - _clock.monotonic()), self._decide)
+
+    def _decide(self) -> None:
+        if self.supervisor is not None:
+            self.supervisor.tick(_clock.monotonic())
+            self._schedule()
+
+    def _keeper_lost(self) -> None:
+        """Go on looking after a keeper's death: the program is unharmed, but nobody can collect exit statuses any more."""
+        if self.supervisor is None:
+            return
+        self.agent.keeper_pid = None
+        self.agent.note("the keeper has died: exit statuses are unknown from here on, nothing can be restarted", level="critical")
+        self.supervisor.keeper_lost(_clock.monotonic())
+        self._watch_members()
+        self.agent.wake()
+
+    def _watch_members(self) -> None:
+        assert self.supervisor is not None  # noqa: S101 - called only with one
+        for member in self.supervisor.members():
+            if member.pid is not None:
+                self.watches.append(PidfdWatch(member.pid, member.start_ticks, self._vanished))
+        if not self.watches:
+            self.ended.set()
+
+    def _vanished(self, pid: int, at_ns: int) -> None:
+        assert self.supervisor is not None  # noqa: S101 - called only with one
+        for member in self.supervisor.members():
+            if member.pid == pid:
+                died = {
+                    "t": "exited", "slot": member.slot, "generation": member.generation, "pid": pid, "start_ticks": member.start_ticks,
+                    "code": None, "signal": None, "core": False, "at_ns": at_ns,
+                }  # fmt: skip
+                self.agent.died(died)
+        self.supervisor.lost(pid, _clock.monotonic())
+        if all(member.pid is None for member in self.supervisor.members()):
+            self._loop.call_later(2.0, self.ended.set)  # one more tick, so that the end is in the history
+
+    def _left_behind(self) -> dict[str, Any] | None:
+        """Return the index that a dead keeper left, when its workers still run; None otherwise."""
+        try:
+            index: dict[str, Any] = json.loads((self.places.run / "keeper.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        alive = any(row["pid"] and start_ticks(row["pid"]) == row["start_ticks"] for row in index.get("slots", ()))
+        return index if alive else None
+
+    def _adopt(self, index: dict[str, Any]) -> None:
+        assert self.supervisor is not None  # noqa: S101 - called only with one
+        now = _clock.monotonic()
+        self.supervisor.handle({"t": "state", **index, "exits": []}, now)
+        self.agent.program_started = index.get("started_wall")
+        self._keeper_lost()
+
+    # -- what people and the program ask
+
+    def _request(self, what: str, slot: int | None = None) -> bool:
+        if self.supervisor is None:
+            return False
+        begun = self.supervisor.request(what, slot)
+        if begun:
+            self.agent.note(f"{what} was asked for" + ("" if slot is None else f" for worker {slot}"))
+            if what == "reload":
+                self.control.reload()
+            self.agent.wake()
+        self._schedule()
+        return begun
+
+    def _begin(self, what: str) -> Any:
+        async def act(asked: Mapping[str, Any]) -> Mapping[str, Any]:
+            if not self._request(what, asked.get("slot")):
+                raise Unavailable(f"{what} is not possible", why="There is no such worker, or the keeper has died.", hint="See /api/snapshot.")
+            return {"what": f"{what} of {self.settings.app} has begun"}
+
+        return act
+
+    async def _stacks(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        snapshot = self.agent.latest()
+        wanted = message.get("slot")
+        found = {}
+        for worker in snapshot.workers if snapshot is not None else ():
+            member = next((one for one in self.agent.members() if one.slot == worker.slot and wanted in {None, worker.slot}), None)
+            if member is not None and member.state not in {WorkerState.EXITED, WorkerState.LOST}:
+                dumped = await self.agent.dump(member)
+                found[str(worker.slot)] = dumped.text or f"no stacks: {dumped.why_not}"
+        if not found:
+            raise Unavailable("there is no such worker to ask", why="It has ended, or the slot is wrong.", hint="roadworthy status")
+        return {"what": f"stacks of {self.settings.app}", "stacks": found}
+
+    def _ping(self, _message: Mapping[str, Any]) -> Mapping[str, Any]:
+        snapshot = self.agent.latest()
+        return {"what": "pong", "app": self.settings.app, "pid": os.getpid(), "ready": snapshot is not None and snapshot.verdict.ready}
+
+    def _healthy(self) -> bool | None:
+        snapshot = self.agent.latest()
+        found = next((one for one in (snapshot.checks if snapshot else ()) if one.name == "health-url"), None)
+        return None if found is None or found.at is None else found.status is Status.OK
+
+    def _lame_duck(self, pids: Any) -> None:
+        self.page.publish({"log_levels": {"": self.settings.log_level.upper()} if self.settings.log_level else {}, "lame_duck": list(pids)})
+
+    async def _collect(self) -> None:
+        """Have the program's collectors run, each process in turn; what they return they keep as gauges in their arena."""
+        while True:
+            for pid, name in self.control.collectors():
+                try:
+                    await self.control.collect(pid, name, COLLECT_TIMEOUT)
+                except Unavailable as error:
+                    self.agent.note(error.what, level="warning", pid=pid)
+            await asyncio.sleep(COLLECT_EVERY)
+
+    async def _watch_sources(self) -> None:
+        """Reload when a source file changes (``--dev``)."""
+        sources = await asyncio.to_thread(SourceWatch, self.settings.watch_paths)
+        while True:
+            await asyncio.sleep(SOURCES_EVERY)
+            changed = await asyncio.to_thread(sources.changed)
+            if changed:
+                self.agent.note(f"changed: {', '.join(Path(path).name for path in changed[:5])}")
+                self._request("reload")
+
+    async def _close(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+        for watch in self.watches:
+            watch.close()
+        await self.control.close()
+        self.history.close()
+        self.page.close()
+        if self.link is not None:
+            self.link.close()
+        else:
+            (self.places.run / "agent.json").unlink(missing_ok=True)
+
+
+def load(run_dir: Path) -> tuple[RunSettings, Places]:
+    """Return the settings that ``run.json`` holds; raises :class:`ConfigurationError` when it cannot be read."""
+    path = run_dir / "run.json"
+    try:
+        settings = RunSettings.from_json(path.read_text("utf-8"))
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ConfigurationError(f"{path} cannot be used", why=str(error), hint="Start the program anew with `roadworthy run`.") from error
+    return settings, make(Places(settings.app, Path(settings.arena_dir), Path(settings.run_dir), Path(settings.state_dir)))
+
+
+async def _serve(settings: RunSettings, places: Places) -> None:
+    await Composition(settings, places).run()
+
+
+def main(argv: list[str]) -> int:
+    """Run the agent of the application whose run directory is given; returns the exit code."""
+    _name_process()
+    try:
+        settings, places = load(Path(argv[0]))
+        asyncio.run(_serve(settings, places))
+    except RoadworthyError as error:
+        return show(error)
+    return 0
+
+
+def _name_process() -> None:
+    """Call this process ``rw-agent``, so that it is found among others (CONFLICTS C-72)."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "prctl"):
+        libc.prctl(15, b"rw-agent", 0, 0, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

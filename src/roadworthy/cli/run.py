@@ -1,0 +1,250 @@
+"""``roadworthy run``: resolve everything, refuse what is wrong in one clear error, then become the keeper."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+import roadworthy.keeper
+from roadworthy.cli.command import Python, python_of, resolve
+from roadworthy.cli.daemon import check_daemon, check_pid_file, detach, write_pid_file
+from roadworthy.cli.ports import listen
+from roadworthy.cli.running import Running, claim, look, start_ticks
+from roadworthy.cli.settings import (
+    MOST_WORKERS,
+    app_name,
+    check_setting,
+    notify_settings,
+    placed,
+    seconds,
+    sharing,
+    stop_signal,
+)
+from roadworthy.cli.waiting import wait_until_ready, wait_until_up
+from roadworthy.config.places import Places, make, places
+from roadworthy.config.values import HangPolicy, RestartPolicy, RunSettings
+from roadworthy.errors import Unavailable, Unhealthy
+
+MOST_NAMES = 100
+_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+@click.command(context_settings={"allow_interspersed_args": False, "show_default": True})
+@click.option(
+    "--name", default="", metavar="NAME", help="What the application is called.  [default: the script's name]"
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    default=1,
+    envvar=["ROADWORTHY_WORKERS", "WORKERS"],
+    help="How many processes of it to run.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    envvar=["ROADWORTHY_PORT", "PORT"],
+    help="The program's port: bound once and shared by its workers.",
+)
+@click.option("--bind", default="127.0.0.1", metavar="ADDRESS", help="The address that --port is bound on.")
+@click.option(
+    "--ops-port",
+    type=click.IntRange(0, 65535),
+    help="Port of dashboard and operations API.  [default: 9900, else the next free one]",
+)
+@click.option("--probe-bind", default="", metavar="HOST:PORT", help="Serve only the health probes here, without login.")
+@click.option(
+    "--restart",
+    type=click.Choice(["on-failure", "always", "never"]),
+    default="on-failure",
+    help="When a worker that ended is started again.",
+)
+@click.option("--inject/--no-inject", default=True, help="Whether our runtime goes into Python programs.")
+@click.option("--dev", is_flag=True, help="Restart on source changes, log at debug level.")
+@click.option("--daemon", is_flag=True, help="Go into the background.")
+@click.option(
+    "--pid-file", default="", metavar="PATH", type=click.Path(dir_okay=False), help="Write our pid and start time here."
+)
+@click.option("--health-check", is_flag=True, help="Let the exit code tell whether the program became healthy.")
+@click.option("--health-url", default="", metavar="URL", help="The program is ready when this answers 2xx.")
+@click.option("--ready-timeout", default="40s", metavar="DURATION", help="How long it may take to become ready.")
+@click.option(
+    "--log-level",
+    type=click.Choice(_LEVELS, case_sensitive=False),
+    envvar=["ROADWORTHY_LOG_LEVEL", "LOG_LEVEL"],
+    help="Log level in the program.",
+)
+@click.option("--stop-signal", default="TERM", metavar="SIGNAL", help="What asks the program to stop.")
+@click.option("--grace", default="10s", metavar="DURATION", help="How long it may take to stop before it is killed.")
+@click.option(
+    "--hang-after", default="10s", metavar="DURATION", help="A declared signal of life that is this late means hung."
+)
+@click.option(
+    "--hang-action",
+    type=click.Choice(["auto", "alarm", "restart"]),
+    default="auto",
+    help="What is done with a hung worker.",
+)
+@click.option(
+    "--check", "checks", multiple=True, metavar="NAME=URL", help="Check something the program needs; may be repeated."
+)
+@click.option("--retention-hours", type=click.FloatRange(min=1), default=168.0, help="How long figures are kept.")
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="HOST",
+    help="A Host header that the operations API accepts.",
+)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
+def run(command: tuple[str, ...], **given: Any) -> int:
+    """Run COMMAND, keep it running, and exit with its status.
+
+    Everything after -- belongs to the program: roadworthy run --port 8000 -- python app.py
+    """
+    executable = resolve(command[0])
+    python = python_of(command, executable)
+    if given["daemon"]:
+        check_daemon(os.environ)
+    settings = notify_settings(_settings(command, given), os.environ)
+    wanted = app_name(given["name"], command, python)
+    if settings.pid_file:
+        check_pid_file(Path(settings.pid_file))
+    app, lock = _claim_name(wanted, given=bool(given["name"]))
+    return _start(placed(settings, app), app, lock, python, executable)
+
+
+def _settings(command: tuple[str, ...], given: dict[str, Any]) -> RunSettings:
+    cwd = str(Path.cwd())
+    return RunSettings(
+        app="",
+        command=command,
+        cwd=cwd,
+        workers=given["workers"],
+        port=given["port"],
+        bind=given["bind"],
+        ops_port=9900 if given["ops_port"] is None else given["ops_port"],
+        ops_port_given=given["ops_port"] is not None,
+        allowed_hosts=given["allowed_hosts"],
+        probe_bind=given["probe_bind"],
+        inject=given["inject"],
+        dev=given["dev"],
+        watch_paths=(cwd,) if given["dev"] else (),
+        log_level=(given["log_level"] or ("debug" if given["dev"] else "")).lower(),
+        stop_signal=stop_signal(given["stop_signal"]),
+        stop_grace=seconds(given["grace"], "--grace"),
+        ready_timeout=seconds(given["ready_timeout"], "--ready-timeout"),
+        health_url=given["health_url"],
+        health_check=given["health_check"],
+        restart=RestartPolicy(mode=given["restart"]),
+        hang=HangPolicy(after=seconds(given["hang_after"], "--hang-after"), action=given["hang_action"]),
+        checks=tuple(check_setting(text) for text in given["checks"]),
+        retention_hours=given["retention_hours"],
+        pid_file=str(Path(given["pid_file"]).absolute()) if given["pid_file"] else "",
+        daemon=given["daemon"],
+    )
+
+
+def _claim_name(wanted: str, *, given: bool) -> tuple[Places, int]:
+    """Return the places of the first free name and the lock on it; a name that was asked for is refused when it is taken."""
+    for number in range(1, MOST_NAMES):
+        app = make(places(wanted if number == 1 else f"{wanted}-{number}"))
+        lock = claim(app)
+        if lock is not None:
+            found = look(app)
+            if not found.workers:
+                _clean(found)
+                return app, lock
+            os.close(lock)
+        if given:
+            raise _taken(look(app))
+    raise Unavailable(
+        f"{MOST_NAMES} applications called {wanted} are running",
+        why="Each needs a name of its own.",
+        hint="Use --name.",
+    )
+
+
+def _taken(found: Running) -> Unavailable:
+    name = found.places.app
+    if found.keeper is None and found.workers:
+        pids = ", ".join(str(pid) for _, pid, _ in found.workers)
+        return Unavailable(
+            f"{name} is already running without its keeper",
+            why=f"Its keeper has died; its workers live on (pid {pids}).",
+            hint=f"roadworthy attach {name} watches them, roadworthy stop {name} ends them.",
+        )
+    return Unavailable(
+        f"{name} is already running",
+        why=f"Its keeper is pid {found.keeper[0]}." if found.keeper else "Another run holds its lock.",
+        hint=f"roadworthy stop {name}, or choose another --name.",
+    )
+
+
+def _clean(found: Running) -> None:
+    """Remove what a run that was killed left in its directories; arenas stay for the agent, which reads last words."""
+    if found.agent:  # of a keeper that was killed after its program had ended
+        os.kill(found.agent[0], signal.SIGTERM)
+    for pattern, folder in (("out-*", found.places.arena), ("err-*", found.places.arena), ("*.json", found.places.run)):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+
+
+def _start(settings: RunSettings, app: Places, lock: int, python: Python | None, executable: str) -> int:
+    reason = sharing(settings, python, executable)
+    descriptors = {"lock": lock}
+    if settings.port is not None:
+        bound = listen(settings.bind, settings.port)
+        settings = replace(settings, port=bound.getsockname()[1])
+        if reason:
+            bound.close()  # it was free: the program binds it itself
+        else:
+            descriptors["listen"] = bound.detach()
+    if settings.daemon and (pid := detach(app.state / "output.log")):
+        os.close(lock)
+        return _report(settings, app, pid)
+    if settings.pid_file:
+        write_pid_file(Path(settings.pid_file))
+    _become_keeper(settings, app, descriptors)
+
+
+def _become_keeper(settings: RunSettings, app: Places, descriptors: dict[str, int]) -> NoReturn:
+    path = app.run / "run.json"
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(settings.to_json())
+    except OSError as error:
+        raise Unavailable(
+            f"{path} cannot be written", why=f"{error.strerror} (errno {error.errno}).", hint="Free some space there."
+        ) from error
+    for number in descriptors.values():
+        os.set_inheritable(number, True)  # noqa: FBT003 - the function has no keyword
+    keeper = Path(roadworthy.keeper.__file__).with_name("__main__.py")
+    given = [f"{name}={number}" for name, number in descriptors.items()]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Isolated and without site: what is installed or set in the program's environment does not reach the keeper.
+    os.execv(sys.executable, [sys.executable, "-I", "-S", "-X", "utf8", str(keeper), str(path), *given])  # noqa: S606 - no shell is the point
+
+
+def _report(settings: RunSettings, app: Places, pid: int) -> int:
+    """Wait until the daemon is up (and healthy, when asked), say so, and return the exit code."""
+    wait_until_up(app, pid, start_ticks(pid))
+    if not settings.health_check:
+        print(f"{app.app} runs in the background, pid {pid}; its output goes to {app.state / 'output.log'}")
+        return 0
+    if not wait_until_ready(app, pid, settings.ready_timeout):
+        raise Unhealthy(
+            f"{app.app} did not become healthy",
+            why=f"It was not ready within {settings.ready_timeout:g} s, or it ended before.",
+            hint=f"See {app.state / 'output.log'}",
+        )
+    print(f"{app.app} is healthy, pid {pid}")
+    return 0

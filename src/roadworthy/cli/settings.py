@@ -1,0 +1,132 @@
+"""From options and environment to :class:`RunSettings`: what was asked for is checked here, before anything is started."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from roadworthy.cli.command import Python, cannot_inject, default_name
+from roadworthy.cli.errors import warn
+from roadworthy.config.places import Places, check_name
+from roadworthy.config.values import CheckSetting, RunSettings
+from roadworthy.errors import UsageError
+
+CHECK_SCHEMES = (
+    "tcp",
+    "http",
+    "https",
+    "sqlite",
+    "postgres",
+    "postgresql",
+    "redis",
+    "rediss",
+    "disk",
+    "memory",
+    "dir",
+    "file",
+)
+MOST_WORKERS = 512
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+
+
+def seconds(text: str, option: str) -> float:
+    """Return a duration such as ``10``, ``500ms``, ``2m`` in seconds; raises :class:`UsageError`."""
+    found = _DURATION.match(text.strip())
+    if not found:
+        raise UsageError(
+            f"{option}: {text!r} is no duration",
+            why="A duration is a number of seconds, or a number with ms, s, m or h.",
+            hint=f"For example: {option} 10s",
+        )
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def stop_signal(text: str) -> int:
+    """Return the number of a signal given by number or name, with or without ``SIG``; raises :class:`UsageError`."""
+    name = text.upper().removeprefix("SIG")
+    try:
+        found = signal.Signals(int(text)) if text.isdigit() else signal.Signals["SIG" + name]
+    except (KeyError, ValueError):
+        raise UsageError(
+            f"--stop-signal: there is no signal {text!r}",
+            why="It is the name or number of a signal of this system.",
+            hint="For example: --stop-signal INT",
+        ) from None
+    if found in {signal.SIGKILL, signal.SIGSTOP}:
+        raise UsageError(
+            f"--stop-signal: {found.name} cannot ask a program to stop",
+            why="A program cannot see it; SIGKILL is sent anyway when the grace is over.",
+            hint="Use TERM, INT, QUIT or HUP.",
+        )
+    return int(found)
+
+
+def check_setting(text: str) -> CheckSetting:
+    """Return the check that ``NAME=URL`` asks for; raises :class:`UsageError`."""
+    name, separator, target = text.partition("=")
+    scheme = urlsplit(target).scheme.split("+")[0]
+    if not separator or not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name) or scheme not in CHECK_SCHEMES:
+        raise UsageError(
+            f"--check: {text!r} is not understood",
+            why=f"It is NAME=URL; a URL begins with one of {', '.join(CHECK_SCHEMES)}.",
+            hint="For example: --check database=tcp://127.0.0.1:5432",
+        )
+    return CheckSetting(name, target)
+
+
+def app_name(given: str, command: Sequence[str], python: Python | None) -> str:
+    """Return the application's name: the given one, checked, or the command's."""
+    return check_name(given) if given else check_name(default_name(command, python), "the command")
+
+
+def sharing(settings: RunSettings, python: Python | None, executable: str) -> str:
+    """Return why the workers cannot be given our listening socket, or an empty text; warns and refuses where that matters.
+
+    Raises :class:`UsageError` for several workers that would each bind the same port.
+    """
+    if settings.port is None:
+        if settings.workers > 1:
+            warn(
+                f"{settings.workers} workers without --port: if the program listens, only one of them will get its port"
+            )
+        return "no --port was given"
+    reason = "--no-inject keeps our runtime out" if not settings.inject else cannot_inject(python, executable)
+    if reason and settings.workers > 1:
+        raise UsageError(
+            f"{settings.workers} workers cannot share port {settings.port}",
+            why=f"{reason[0].upper()}{reason[1:]}, so each worker would bind the port itself and all but one would fail.",
+            hint="Use --workers 1, or let the program's own server start its workers.",
+        )
+    return reason
+
+
+def placed(settings: RunSettings, places: Places) -> RunSettings:
+    """Return the settings with the application's directories and the agent's command line in them."""
+    return replace(
+        settings,
+        app=places.app,
+        arena_dir=str(places.arena),
+        run_dir=str(places.run),
+        state_dir=str(places.state),
+        agent_argv=agent_command(places.run),
+    )
+
+
+def agent_command(run_dir: Path) -> tuple[str, ...]:
+    """Return the agent's command line; ``-P`` keeps modules in the program's directory from hiding the library's."""
+    return (sys.executable, "-P", "-m", "roadworthy.cli.agent", str(run_dir))
+
+
+def notify_settings(settings: RunSettings, env: Mapping[str, str]) -> RunSettings:
+    """Return the settings with systemd's notification socket and watchdog interval, as the environment names them."""
+    usec = env.get("WATCHDOG_USEC", "")
+    return replace(
+        settings, notify_socket=env.get("NOTIFY_SOCKET", ""), watchdog_usec=int(usec) if usec.isdigit() else 0
+    )

@@ -1,0 +1,129 @@
+"""``roadworthy stop | restart | reload | stacks``: one question to a running application each."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import click
+
+from roadworthy.cli.running import Running, find, start_ticks
+from roadworthy.cli.socket import ask
+from roadworthy.cli.waiting import wait
+from roadworthy.config.values import RunSettings
+from roadworthy.errors import RoadworthyError, Temporary, Unavailable
+from roadworthy.keeper import reap
+
+_GRACE = 10.0
+"""Seconds that a program has whose settings are gone."""
+
+_PATIENCE = 15.0
+"""Seconds past the grace that a keeper has to end."""
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--now", is_flag=True, help="Do not wait for the program to end by itself: kill it.")
+def stop(name: str | None, now: bool) -> int:  # noqa: FBT001 - click passes it by name
+    """Stop a program and all that it started, and wait until nothing of it is left."""
+    found = find(name)
+    if found.keeper is None:
+        _end_workers(found, 0.0 if now else _grace(found))
+    else:
+        pid, ticks = found.keeper
+        reap.send(pid, ticks, signal.SIGINT if now else signal.SIGTERM)
+        if now:
+            reap.send(pid, ticks, signal.SIGINT)
+            wait(lambda: start_ticks(pid) != ticks, 0.05)
+            reap.send(pid, ticks, signal.SIGINT)  # two that come at once may be seen as one
+        if not wait(lambda: start_ticks(pid) != ticks, _grace(found) + _PATIENCE):
+            raise Temporary(
+                f"{found.places.app} is still stopping",
+                why=f"Its keeper, pid {pid}, has not ended yet.",
+                hint="Try --now.",
+            )
+    print(f"{found.places.app} is stopped")
+    return 0
+
+
+def _grace(found: Running) -> float:
+    try:
+        return RunSettings.from_json((found.places.run / "run.json").read_text(encoding="utf-8")).stop_grace
+    except (OSError, ValueError, TypeError, KeyError):
+        return _GRACE
+
+
+def _end_workers(found: Running, grace: float) -> None:
+    """End workers whose keeper has died, with everything that carries their marks or descends from them."""
+
+    def left() -> list[reap.Process]:
+        rows = reap.table()
+        roots = [pid for _, pid, ticks in found.workers if pid in rows and rows[pid].ticks == ticks]
+        run = str(found.places.run)
+        marked = [pid for pid in rows if reap.marks(pid).get("ROADWORTHY_RUN_DIR") == run and pid != os.getpid()]
+        return reap.below(rows, [*roots, *marked], () if found.agent is None else (found.agent[0],))
+
+    for process in left():
+        reap.send(process.pid, process.ticks, signal.SIGTERM)
+        reap.send(process.pid, process.ticks, signal.SIGCONT)
+    if not wait(lambda: not left(), grace):
+        for process in left():
+            reap.send(process.pid, process.ticks, signal.SIGKILL)
+        if not wait(lambda: not left(), _PATIENCE):
+            pids = ", ".join(str(process.pid) for process in left())
+            raise Temporary(
+                f"{found.places.app} cannot be ended", why=f"SIGKILL does not end pid {pids}.", hint="Wait."
+            )
+    if found.agent is not None:
+        reap.send(*found.agent, signal.SIGTERM)
+
+
+def _ask(found: Running, message: dict[str, Any], timeout: float = 10.0) -> dict[str, Any]:
+    """Return the agent's answer; raises what it refused as :class:`Unavailable`."""
+    answer = ask(found.places.run / "agent.sock", message, timeout)
+    if not answer.get("ok"):
+        raise Unavailable(
+            str(answer.get("what", "the agent refused")),
+            why=str(answer.get("why", "")),
+            hint=str(answer.get("hint", "")),
+        )
+    return answer
+
+
+def _with_slot(what: str, slot: int | None) -> dict[str, Any]:
+    return {"do": what} if slot is None else {"do": what, "slot": slot}
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--slot", type=click.IntRange(0), help="Only this worker.")
+def restart(name: str | None, slot: int | None) -> int:
+    """Stop a program's workers and start them again."""
+    print(_ask(find(name), _with_slot("restart", slot))["what"])
+    return 0
+
+
+@click.command()
+@click.argument("name", required=False)
+def reload(name: str | None) -> int:
+    """Replace the workers one by one: new, ready, the old one finishes what it has, and ends."""
+    found = find(name)
+    try:
+        print(_ask(found, {"do": "reload"})["what"])
+    except RoadworthyError:
+        if found.agent is not None or found.keeper is None:
+            raise
+        reap.send(*found.keeper, signal.SIGHUP)  # the agent is away for a moment: the keeper tells the next one
+        print(f"reload of {found.places.app} was asked for")
+    return 0
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--slot", type=click.IntRange(0), help="Only this worker.")
+def stacks(name: str | None, slot: int | None) -> int:
+    """Show what every thread of a program is doing, now."""
+    answer = _ask(find(name), _with_slot("stacks", slot), timeout=30.0)
+    print(answer.get("text") or answer["what"])
+    return 0

@@ -1,0 +1,57 @@
+"""The runtime of the test process, in a place of its own, and programs for what a process has only once."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[3] / "src"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory):
+    place = tmp_path_factory.mktemp("home")
+    before = os.environ.get("ROADWORTHY_HOME")
+    os.environ["ROADWORTHY_HOME"] = str(place)
+    from roadworthy.app import start
+
+    start.start("unit")
+    yield place
+    if before is None:
+        del os.environ["ROADWORTHY_HOME"]
+    else:
+        os.environ["ROADWORTHY_HOME"] = before
+
+
+@pytest.fixture
+def seen():
+    from roadworthy.testing import recording
+
+    with recording() as recorded:
+        yield recorded
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Return a function that runs a program in an interpreter of its own and returns what came of it."""
+
+    def run(text, *arguments, check=True, **env):
+        file = tmp_path / "program.py"
+        file.write_text(textwrap.dedent(text))
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("ROADWORTHY_")}
+        done = subprocess.run(
+            [sys.executable, str(file), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env=inherited | {"ROADWORTHY_HOME": str(tmp_path / "home"), "PYTHONPATH": str(SOURCE)} | env,
+        )
+        if check:
+            assert done.returncode == 0, done.stderr
+        return done
+
+    return run
