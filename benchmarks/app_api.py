@@ -1,7 +1,8 @@
 """The app API against prometheus_client, interleaved in one process: nanoseconds over the bare call, and ratios.
 
-Run: ``python benchmarks/app_api.py [rounds]``. Each round measures every subject once, so that a change of the machine's
-speed hits all alike; the figure is the median over the rounds of the ratio within a round, with the quartiles.
+Run: ``python benchmarks/app_api.py [rounds]``. Each round measures every subject once, so that a change of the
+machine's speed hits all alike; the figure is the median over the rounds of the ratio within a round, with the
+quartiles.
 """
 
 from __future__ import annotations
@@ -92,16 +93,17 @@ def main() -> None:
         for name, (mine, peer, _) in SUBJECTS.items():
             figures[name].append((cost(mine) - empty, cost(peer) - empty))
     print(
-        f"CPython {sys.version.split()[0]}, prometheus_client {version('prometheus_client')}, {rounds} rounds of {CALLS} calls"
+        f"CPython {sys.version.split()[0]}, prometheus_client {version('prometheus_client')}, "
+        f"{rounds} rounds of {CALLS} calls"
     )
     print(f"{'':26}{'ours ns':>9}{'peer ns':>9}{'ratio':>8}{'quartiles':>14}{'budget':>8}")
     for name, pairs in figures.items():
         ratios = sorted(mine / peer for mine, peer in pairs)
         low, middle, high = statistics.quantiles(ratios, n=4)
-        mine = statistics.median(pair[0] for pair in pairs)
-        peer = statistics.median(pair[1] for pair in pairs)
+        our_ns = statistics.median(pair[0] for pair in pairs)
+        peer_ns = statistics.median(pair[1] for pair in pairs)
         budget = SUBJECTS[name][2]
-        print(f"{name:26}{mine:9.0f}{peer:9.0f}{middle:8.3f}{low:7.3f}–{high:.3f}{budget or '':>8}")
+        print(f"{name:26}{our_ns:9.0f}{peer_ns:9.0f}{middle:8.3f}{low:7.3f}-{high:.3f}{budget or '':>8}")
 
 
 if __name__ == "__main__":

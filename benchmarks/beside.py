@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from benchmarks.rows import Line, NotMeasured, Plan, Row
+from benchmarks.rows import Line, Plan, Row
 from benchmarks.running import (
     application,
     arranged,
-    can_attach,
     cpu_seconds,
     probe,
     python,
@@ -25,8 +24,6 @@ MB = 1e-6
 
 def beside(plan: Plan) -> list[Line]:
     """Measure memory and CPU of keeper and agent while they watch a program whose thousand series all change."""
-    if not can_attach():
-        raise NotMeasured("there is no `roadworthy run` in this tree yet")
     plan.say("beside: keeper and agent at 1 Hz with 1 000 series")
     name = application("thousand")
     command = arranged([python(), "-m", "benchmarks.programs.thousand"], name=name)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.rows import Line, NotMeasured, Plan, Row
-from benchmarks.running import Running, application, arranged, can_attach, python, running, set_free, wait_until
+from benchmarks.running import Running, application, arranged, python, running, set_free, wait_until
 from benchmarks.statistics import estimate
 from roadworthy._clock import NS, monotonic, monotonic_ns, sleep
 
@@ -26,8 +26,6 @@ MS = 1000.0
 
 def kills(plan: Plan) -> list[Line]:
     """Kill workers of one application, one after another, each after it has lived long enough."""
-    if not can_attach():
-        raise NotMeasured("there is no `roadworthy run` in this tree yet")
     plan.say("kills: the program's own start")
     starts = [_plain_start() for _ in range(plan.pick(8, 3))]
     detected: list[float] = []

@@ -115,7 +115,10 @@ class Load:
         return answered / took
 
     async def open(self, rate: float, seconds: float) -> list[float]:
-        """Ask ``rate`` times a second, evenly; return the latencies in seconds, each from when its request was due."""
+        """Ask ``rate`` times a second, evenly; return the latencies in seconds, each from when its request was due.
+
+        A server that cannot follow leaves requests that were due and never sent: as late as they were at the end.
+        """
         self.latencies, began = [], monotonic()
         self._again = self.idle.append
         asked, most = 0, int(rate * seconds)
@@ -125,9 +128,10 @@ class Load:
                 self.idle.popleft().ask(began + asked / rate)
                 asked += 1
             await asyncio.sleep(0)  # looks at the sockets and comes back at once: a timer of the loop is 1 ms coarse
-        self.errors += most - asked
         await self._drain()
-        return self.latencies
+        now = monotonic()
+        never = [now - (began + number / rate) for number in range(asked, most)]
+        return self.latencies + never
 
     async def _drain(self) -> None:
         deadline = monotonic() + DRAIN

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import os
 import shutil
@@ -57,11 +56,6 @@ class Running:
         except FileNotFoundError:
             return {}
         return found
-
-
-def can_attach() -> bool:
-    """Return whether this tree has a ``roadworthy run`` to attach with."""
-    return all(importlib.util.find_spec(f"roadworthy.cli.{name}") is not None for name in ("main", "agent"))
 
 
 def python() -> str:

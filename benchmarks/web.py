@@ -17,6 +17,7 @@ from benchmarks.running import (
     Running,
     application,
     arranged,
+    cpu_seconds,
     finish,
     pinned,
     python,
@@ -24,7 +25,9 @@ from benchmarks.running import (
     set_free,
     wait_until,
 )
+from benchmarks.statistics import estimate
 from benchmarks.whole import Figures, grown, lost, pairs
+from roadworthy._clock import monotonic
 
 SHARE = 0.7
 CONNECTIONS = 8
@@ -58,6 +61,7 @@ def _measure(plan: Plan, what: str, path: str, options: Sequence[str]) -> list[L
         grown(f"{what}: p99 at {rate:.0f} requests/s", "p99", plain, attached, "ms"),
         grown(f"{what}: median at {rate:.0f} requests/s", "p50", plain, attached, "ms", budget=None),
         grown(f"{what}: CPU time a request, in the program", "cpu_per_request", plain, attached, "ms", budget=None),
+        Line(f"{what}: keeper and agent, share of a core", estimate([[one["beside"] for one in attached]]), "%"),
     ]
 
 
@@ -78,12 +82,21 @@ def _one(
         if opened:
             sizes += ["--rate", str(rate), "--open", str(opened)]
         client = [python(), "-m", "benchmarks.load", "--port", str(port), *sizes, "--out", str(out)]
+        began, used = monotonic(), _used_beside(server)
         with running(pinned(CLIENT_CPU, client)) as load:
             finish(load, 60)
+        share = (_used_beside(server) - used) / (monotonic() - began)
         found: dict[str, float | None] = json.loads(out.read_bytes())
     if found["errors"]:
         raise NotMeasured(f"{found['errors']} requests failed, attached: {attached}")
+    found["beside"] = share
     return {name: value for name, value in found.items() if value is not None and name not in {"pid", "errors"}}
+
+
+def _used_beside(server: Running) -> float:
+    """Return the CPU time that keeper and agent have used; nothing for a plain program, which has none."""
+    pids = (server.said_by_keeper().get("pid"), server.said_by_agent().get("pid"))
+    return sum(cpu_seconds(int(pid)) for pid in pids if pid is not None)
 
 
 def _listens(port: int) -> bool:

@@ -16,7 +16,7 @@ from benchmarks.statistics import Estimate, estimate
 
 CODE = {
     "roadworthy, started and used": (
-        "import roadworthy as rw\nrw.start('bench-weight')\nwith rw.operation('first'): rw.counter('calls').add()"
+        "import roadworthy as rw\nrw.start(sys.argv[2])\nwith rw.operation('first'): rw.counter('calls').add()"
     ),
     "prometheus-client": "import prometheus_client",
     "structlog": "import structlog",
@@ -59,7 +59,8 @@ def weight(plan: Plan) -> list[Line]:
 
 def _fresh(code: str) -> list[float]:
     """Return milliseconds and megabytes that ``code`` adds to an interpreter that has just started."""
-    with running([sys.executable, "-c", MEASURE, code], name=application("weight")) as run:
+    name = application("weight")
+    with running([sys.executable, "-c", MEASURE, code, name], name=name) as run:
         try:
             status = run.process.wait(60)
         except subprocess.TimeoutExpired:

@@ -9,8 +9,10 @@ agent has already read and merged for its tick; that part is measured separately
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import random
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +142,7 @@ def _from_an_arena(count: int, draw: random.Random) -> tuple[Callable[[], Any], 
     from roadworthy.arena.writer import Arena, Limits
 
     folder = Path(tempfile.mkdtemp(prefix="roadworthy-bench-", dir="/dev/shm"))
+    atexit.register(shutil.rmtree, folder)
     arena = Arena.create(folder, "benchmark", limits=Limits(series=count, per_name=count))
     counters = [
         arena.counter(f"benchmark_{number // PER_NAME}", (("item", str(number % PER_NAME)), ("region", "north")))

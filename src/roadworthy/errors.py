@@ -118,7 +118,13 @@ class Temporary(RoadworthyError):
 
 def problem(status: int, phrase: str, code: str, detail: str, hint: str = "") -> dict[str, object]:
     """Return a problem document (RFC 9457) for an HTTP answer: ``phrase`` names the status, ``code`` is for programs."""
-    document: dict[str, object] = {"type": "about:blank", "title": phrase, "status": status, "code": code, "detail": detail}
+    document: dict[str, object] = {
+        "type": "about:blank",
+        "title": phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
     if hint:
         document["hint"] = hint
     return document

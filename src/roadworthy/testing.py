@@ -17,11 +17,14 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from roadworthy.app import start
 from roadworthy.arena.reader import Reader
-from roadworthy.arena.records import RawBeat, RawEvent, RawInFlight, RawMark, RawSeries
 from roadworthy.errors import Unavailable
+
+if TYPE_CHECKING:
+    from roadworthy.arena.records import RawBeat, RawEvent, RawInFlight, RawMark, RawSeries
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 
@@ -38,7 +41,7 @@ class Recorded:
         self._after = events[-1].seq if events else -1
 
     def count(self, name: str, **labels: str) -> int:
-        """Return by how much a counter grew, or how many values a histogram got, over all series that carry these labels.
+        """Return by how much a counter grew, or how many values a histogram got, over all series with these labels.
 
         A dot in a label's name is written as two underscores: ``error__type="KeyError"``.
         """
@@ -91,10 +94,10 @@ class Recorded:
 
 @contextmanager
 def recording() -> Iterator[Recorded]:
-    """Give what the program records while the block runs; starts roadworthy in a temporary place when it does not run yet.
+    """Give what the program records while the block runs; starts roadworthy if need be.
 
-    Raises :class:`~roadworthy.errors.Unavailable` when it cannot run, because it is switched off for instance. Instruments made
-    before keep working: the figures are differences, not totals.
+    It then lives in a temporary place. Raises :class:`~roadworthy.errors.Unavailable` when it cannot run, because it is
+    switched off for instance. Instruments made before keep working: the figures are differences, not totals.
     """
     if start.current() is None and "ROADWORTHY_HOME" not in os.environ and "ROADWORTHY_ARENA_DIR" not in os.environ:
         os.environ["ROADWORTHY_HOME"] = tempfile.mkdtemp(prefix="roadworthy-test-")

@@ -415,7 +415,9 @@ class History(Protocol):
     def append(self, at: float, values: Mapping[str, float]) -> None:
         """Keep one tick's figures: series name to value."""
 
-    def query(self, names: Sequence[str], start: float, end: float, points: int) -> Mapping[str, Sequence[tuple[float, float | None]]]:
+    def query(
+        self, names: Sequence[str], start: float, end: float, points: int
+    ) -> Mapping[str, Sequence[tuple[float, float | None]]]:
         """Return at most ``points`` (time, value) pairs per name; a gap is a None value."""
 
     def add_incident(self, summary: IncidentSummary, bundle: Mapping[str, object]) -> None:

@@ -13,6 +13,7 @@ SOURCES = [
     *(ROOT / "src" / "roadworthy" / "view").rglob("*.py"),
     ROOT / "src" / "roadworthy" / "agent" / "gate.py",
     ROOT / "src" / "roadworthy" / "agent" / "server.py",
+    ROOT / "src" / "roadworthy" / "agent" / "connection.py",
 ]
 CODE = re.compile(r'(?:Problem|Denied|_say|_problem)\(\s*\d{3},\s*"([a-z-]+)"')
 FALLBACK = re.compile(r'\d{3}: "([a-z-]+)"')

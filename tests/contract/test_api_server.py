@@ -7,11 +7,11 @@ import socket
 
 import pytest
 
-from roadworthy.agent import server as module
+from roadworthy.agent import connection
 from roadworthy.agent.server import Server, new_token
 from roadworthy.errors import PortInUse, Refused, Unavailable, UsageError
 from roadworthy.view.web.app import PUBLIC, routes
-from unit.view.snapshots import quiet
+from unit.view.snapshots import gauge, quiet
 from unit.view.sources import Past, Source, clock
 
 pytestmark = pytest.mark.anyio
@@ -94,7 +94,7 @@ async def test_what_is_no_http_gets_a_problem_document(raw):
     "raw", [b"", b"GET /health HTTP/1.1\r\nHost: local", b"POST /api/restart HTTP/1.1\r\nHost: localhost\r\n"]
 )
 async def test_a_client_that_never_finishes_its_request_is_let_go(raw, monkeypatch):
-    monkeypatch.setattr(module, "REQUEST_TIMEOUT", 0.05)
+    monkeypatch.setattr(connection, "REQUEST_TIMEOUT", 0.05)
     async with serving(make()) as server:
         status, _, body = split(await talk(server.port, raw))
     assert (status, json.loads(body)["code"]) == (408, "request-too-slow")
@@ -112,7 +112,7 @@ async def test_a_body_that_never_comes_is_not_waited_for(monkeypatch):
 
 
 async def test_too_many_connections_are_refused_and_the_others_live(monkeypatch):
-    monkeypatch.setattr(module, "MOST_CONNECTIONS", 3)
+    monkeypatch.setattr(connection, "MOST_CONNECTIONS", 3)
     async with serving(make()) as server:
         idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
         await until(lambda: not (len(server._servers[0].server_state.connections) < 3))
@@ -122,6 +122,19 @@ async def test_too_many_connections_are_refused_and_the_others_live(monkeypatch)
             writer.close()
         await until(lambda: not (server._servers[0].server_state.connections))
         assert split(await talk(server.port, b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n"))[0] == 200
+
+
+async def test_a_client_that_does_not_read_its_answer_is_let_go(monkeypatch):
+    monkeypatch.setattr(connection, "SEND_TIMEOUT", 0.1)
+    many = tuple(gauge(f"metric.{number}", number * 1.5, label="x" * 200) for number in range(20_000))
+    async with serving(make(Source(quiet(series=many)))) as server:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", server.port))
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            connections = server._servers[0].server_state.connections
+            await until(lambda: connections)
+            await until(lambda: not connections)
 
 
 async def test_a_stream_that_its_client_left_is_forgotten():

@@ -1,4 +1,4 @@
-"""Starts a real keeper, with a small agent of the test's own that restarts workers and can be asked what it was told."""
+"""Starts a real keeper, with a small agent of the test's own that restarts workers and writes down what it was told."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ AGENT = """
 import asyncio, json, os, sys
 sys.path.insert(0, sys.argv[1])
 from roadworthy import _clock
+from roadworthy.agent.crew import Observation
 from roadworthy.agent.link import KeeperLink
 from roadworthy.agent.supervisor import Supervisor
 from roadworthy.config.values import RunSettings
+from roadworthy.types import Liveness
+from roadworthy.watch.liveness import Judgement
 
 run = sys.argv[2]
 settings = RunSettings.from_json(open(run + "/run.json").read())
@@ -41,8 +44,12 @@ async def main():
             over.set()
     link = KeeperLink.from_environment(heard, over.set)
     supervisor = Supervisor(settings, send)
+    fine = Judgement(Liveness.WORKING, "")
     while not over.is_set():
-        supervisor.tick(_clock.monotonic())
+        now = _clock.monotonic()
+        seen = [Observation(m.slot, m.pid, fine, True, True, True, 1.0) for m in supervisor.members() if m.pid]
+        supervisor.observe(seen, now)
+        supervisor.tick(now)
         try:
             await asyncio.wait_for(over.wait(), 0.02)
         except TimeoutError:
@@ -82,7 +89,9 @@ def pids_of(path):
 class Kept:
     """A keeper and what it keeps; everything it may leave behind is ended by pid."""
 
-    def __init__(self, home, command, *, agent=True, argv=None, stdin=subprocess.DEVNULL, stdout=None, env=None, **given):
+    def __init__(
+        self, home, command, *, agent=True, argv=None, stdin=subprocess.DEVNULL, stdout=None, env=None, **given
+    ):
         self.home = Path(home)
         for name in ("arena", "run", "state"):
             (self.home / name).mkdir(parents=True, exist_ok=True)

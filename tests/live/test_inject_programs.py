@@ -147,7 +147,10 @@ def test_switched_off_means_off(host):
 
 
 def test_the_environment_is_as_the_program_expects(host):
-    code = "import sys, os; print('sitecustomize' in sys.modules, [p for p in sys.path if 'inject' in p], os.environ['PYTHONPATH'])"
+    code = (
+        "import sys, os\n"
+        "print('sitecustomize' in sys.modules, [p for p in sys.path if 'inject' in p], os.environ['PYTHONPATH'])"
+    )
     assert host.run("-c", code) == 0
     assert host.out().split() == ["False", "[]", str(PACKAGE / "app" / "inject" / "site")]
 
@@ -217,7 +220,8 @@ def test_uncaught_exceptions_are_recorded_and_printed_as_ever(host):
 def test_pytest_and_pip_run_as_ever(host, tmp_path):
     (tmp_path / "test_own.py").write_text(
         "import logging, warnings, pytest\n"
-        "def test_logs(caplog):\n    logging.getLogger('x').warning('seen %d', 1)\n    assert caplog.messages == ['seen 1']\n"
+        "def test_logs(caplog):\n    logging.getLogger('x').warning('seen %d', 1)\n"
+        "    assert caplog.messages == ['seen 1']\n"
         "def test_warns():\n    with pytest.warns(UserWarning): warnings.warn('w')\n"
         "def test_asserts():\n    with pytest.raises(AssertionError, match='1 == 2'): assert 1 == 2\n"
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-ROADWORTHY = [sys.executable, "-m", "roadworthy.cli.main"]
+ROADWORTHY = [str(Path(sys.executable).with_name("roadworthy"))]
 
 
 class NotSeen(AssertionError):
@@ -39,7 +39,15 @@ def wait_for(look: Callable[[], Any], what: str, timeout: float = 30.0, every: f
 class Running:
     """``roadworthy run`` of a command; leaving the block ends it and everything that it started."""
 
-    def __init__(self, home: Path, command: Sequence[str], *, name: str = "app", options: Sequence[str] = (), env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        command: Sequence[str],
+        *,
+        name: str = "app",
+        options: Sequence[str] = (),
+        env: dict[str, str] | None = None,
+    ) -> None:
         self.home = home
         self.name = name
         self.run_dir = home / "run" / name
@@ -54,11 +62,18 @@ class Running:
         self.home.mkdir(parents=True, exist_ok=True)
         with self.output.open("wb") as out:
             self.process = subprocess.Popen(
-                self.argv, env=self.env, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+                self.argv,
+                env=self.env,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
             )
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self.process is not None
         pids = self.pids()
         if self.process.poll() is None:
@@ -75,7 +90,10 @@ class Running:
     def pids(self) -> list[tuple[int, int]]:
         """Return pid and start ticks of the workers and the agent, as the files tell, for cleaning up."""
         found: list[tuple[int, int]] = []
-        for name, read in (("keeper.json", lambda d: [(s["pid"], s["start_ticks"]) for s in d["slots"]]), ("agent.json", lambda d: [(d["pid"], d["start_ticks"])])):
+        for name, read in (
+            ("keeper.json", lambda d: [(s["pid"], s["start_ticks"]) for s in d["slots"]]),
+            ("agent.json", lambda d: [(d["pid"], d["start_ticks"])]),
+        ):
             try:
                 found += read(json.loads((self.run_dir / name).read_text()))
             except (OSError, ValueError, KeyError):
@@ -122,7 +140,9 @@ class Running:
             found: dict[str, Any] = wait_for(look, what, timeout, 0.1)
         except NotSeen as error:
             brief = {key: last.get(key) for key in ("verdict", "workers", "incidents")}
-            raise NotSeen(f"{error}\n{json.dumps(brief)[:3000]}\n--- output\n{self.text()[-2000:]}\n--- agent.log\n{self.log()[-3000:]}") from None
+            raise NotSeen(
+                f"{error}\n{json.dumps(brief)[:3000]}\n--- output\n{self.text()[-2000:]}\n--- agent.log\n{self.log()[-3000:]}"
+            ) from None
         return found
 
     def worker_pid(self, slot: int = 0) -> int:

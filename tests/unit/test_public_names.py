@@ -43,7 +43,11 @@ EXIT_CODES = {
 
 
 def test_every_error_has_its_exit_code_and_stands_in_the_drawn_tree():
-    kinds = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, errors.RoadworthyError)}
+    kinds = {
+        value
+        for value in vars(errors).values()
+        if isinstance(value, type) and issubclass(value, errors.RoadworthyError)
+    }
     assert kinds == set(EXIT_CODES)
     for kind, code in EXIT_CODES.items():
         assert kind.exit_code == code

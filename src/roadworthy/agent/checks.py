@@ -7,10 +7,10 @@ A check whose time is over counts as failed; a thread that still hangs in it is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from roadworthy import _clock
 from roadworthy.agent import probes
@@ -44,12 +44,6 @@ class AppChecks(Protocol):
 
     async def run_check(self, name: str, slot: int | None, timeout: float) -> Outcome:  # noqa: ASYNC109 - told to the program
         """Let the program run one of its checks."""
-
-    def collectors(self) -> Sequence[tuple[int, str]]:
-        """Return pid and name of the collectors that are registered now."""
-
-    async def collect(self, pid: int, name: str, timeout: float) -> Mapping[str, Any]:  # noqa: ASYNC109 - as above
-        """Let a process run one of its collectors; raises a :class:`RoadworthyError` when it does not answer."""
 
 
 @dataclass(slots=True)

@@ -15,13 +15,15 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from roadworthy.agent.checks import Declared
 from roadworthy.agent.probes import Outcome
 from roadworthy.errors import RoadworthyError, Unavailable
 from roadworthy.types import Status
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LINE_MOST: Final = 1 << 20
 """Bytes that one message may have; a client that sends more is hung up on."""
@@ -93,7 +95,7 @@ class Control:
         found = {(check.name, check.slot): check for client in self._clients.values() for check in client.checks}
         return list(found.values())
 
-    async def run_check(self, name: str, slot: int | None, timeout: float) -> Outcome:  # noqa: ASYNC109 - told to the program
+    async def run_check(self, name: str, slot: int | None, timeout: float) -> Outcome:  # noqa: ASYNC109 - it is told
         """Let a process of the slot run one of its checks; one that does not answer has failed."""
         for client in self._clients.values():
             if client.slot == slot and any(check.name == name for check in client.checks):
@@ -110,7 +112,7 @@ class Control:
         """Return pid and name of the collectors that connected processes have registered."""
         return [(client.pid, name) for client in self._clients.values() for name in client.collectors]
 
-    async def check(self, pid: int, name: str, timeout: float) -> dict[str, Any]:  # noqa: ASYNC109 - told to the program
+    async def check(self, pid: int, name: str, timeout: float) -> dict[str, Any]:  # noqa: ASYNC109 - it is told
         """Let a process run one of its checks and return ``{"ok", "detail", "took"}``; raises :class:`Unavailable`."""
         return await self._ask(pid, {"do": "check", "name": name}, timeout)
 
@@ -125,7 +127,7 @@ class Control:
             client.writer.write(_line({"do": "reload"}))
         return len(told)
 
-    async def _ask(self, pid: int, message: dict[str, Any], timeout: float) -> dict[str, Any]:  # noqa: ASYNC109 - as above
+    async def _ask(self, pid: int, message: dict[str, Any], timeout: float) -> dict[str, Any]:  # noqa: ASYNC109 - it is told
         client = self._clients.get(pid)
         if client is None:
             raise Unavailable(

@@ -39,7 +39,6 @@ MOST_QUERY = 8 * 1024
 MOST_HEADERS = 64
 MOST_HEADER_BYTES = 16 * 1024
 BODY_TIMEOUT = 10.0
-SEND_TIMEOUT = 30.0
 CLOSE = ((b"connection", b"close"),)
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 PROBLEM_TYPE = b"application/problem+json"
@@ -124,7 +123,7 @@ class Gate:
 
 
 class _Answer:
-    """Sends with our headers, and gives up on a client that does not read."""
+    """Sends with our headers."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -134,7 +133,7 @@ class _Answer:
             given = list(message.get("headers", ()))
             present = {name.lower() for name, _ in given}
             message = {**message, "headers": [*given, *(header for header in HEADERS if header[0] not in present)]}
-        await asyncio.wait_for(self._send(message), SEND_TIMEOUT)
+        await self._send(message)
 
 
 class _Replay:
@@ -203,7 +202,7 @@ def _check_host(rules: Rules, header: str) -> None:
         421,
         "foreign-host",
         f"This server does not answer for the host {header[:80]!r}." if header else "The request has no Host header.",
-        "Use the address that `roadworthy status` shows, or allow the name with --ops-allow-host.",
+        "Use the address that `roadworthy status` shows, or allow the name with --allow-host.",
     )
 
 

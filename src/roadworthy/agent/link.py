@@ -22,8 +22,8 @@ _QUEUE_MOST: Final = 10_000
 class KeeperLink:
     """Messages to and from the keeper, on the running event loop.
 
-    ``on_message`` is called with each; ``on_lost`` once, when the keeper has gone. What cannot be sent now is sent as soon
-    as it can, in order.
+    ``on_message`` is called with each; ``on_lost`` once, when the keeper has gone. What cannot be sent now is sent as
+    soon as it can, in order.
     """
 
     def __init__(self, fd: int, on_message: Callable[[dict[str, Any]], None], on_lost: Callable[[], None]) -> None:
@@ -41,7 +41,7 @@ class KeeperLink:
     def from_environment(
         cls, on_message: Callable[[dict[str, Any]], None], on_lost: Callable[[], None]
     ) -> KeeperLink | None:
-        """Return the link that the keeper's variable names, or None when no keeper started us; takes the variable away."""
+        """Return the link that the keeper's variable names, or None without one; takes the variable away."""
         fd = os.environ.pop(VARIABLE, "")
         return cls(int(fd), on_message, on_lost) if fd.isdigit() else None
 
@@ -96,7 +96,7 @@ class PidfdWatch:
     """Tells when a process ends that is not our child; how it ended cannot be known."""
 
     def __init__(self, pid: int, start_ticks: int, on_end: Callable[[int, int], None]) -> None:
-        """Call ``on_end(pid, monotonic ns)`` once it ends; at once (on the loop) when it is gone or is another process."""
+        """Call ``on_end(pid, monotonic ns)`` once it ends; at once (on the loop) when it is gone or another process."""
         self.pid = pid
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()

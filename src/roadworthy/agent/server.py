@@ -7,26 +7,23 @@ request too slowly, opens too many connections or does not read its answer is le
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import re
 import secrets
 import socket
-from collections.abc import Iterator, Sequence
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from roadworthy.agent.gate import MOST_HEADER_BYTES, PROBLEM_TYPE, App, Gate, Rules, document, is_loopback
+from roadworthy.agent.connection import MOST_CONNECTIONS, Quiet, config
+from roadworthy.agent.gate import PROBLEM_TYPE, App, Gate, Rules, document, is_loopback
 from roadworthy.errors import PortInUse, Refused, Unavailable, UsageError
 
 if TYPE_CHECKING:
@@ -36,11 +33,6 @@ if TYPE_CHECKING:
 
 FIRST_PORT = 9900
 PORTS_TRIED = 100
-REQUEST_TIMEOUT = 10.0
-KEEP_ALIVE = 20
-MOST_CONNECTIONS = 128
-STOP_GRACE = 2
-LAST_WORDS = 0.5
 PROBE_PATHS = frozenset({"/health", "/livez", "/readyz", "/startupz"})
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{32,128}\Z")
@@ -82,7 +74,7 @@ class Server:
         probes = [route for route in routes if isinstance(route, Route) and route.path in PROBE_PATHS]
         self.probe_app: App = Gate(application(probes), everybody)
         self._listening: list[socket.socket] = []
-        self._servers: list[_Quiet] = []
+        self._servers: list[Quiet] = []
         self._stopping = False
 
     @property
@@ -121,7 +113,7 @@ class Server:
         if not self._listening:
             self.bind()
         apps = [self.app, self.probe_app][: len(self._listening)]
-        self._servers = [_Quiet(_config(app)) for app in apps]
+        self._servers = [Quiet(config(app)) for app in apps]
         if self._stopping:
             self.stop()
         try:
@@ -250,84 +242,3 @@ def _listen(host: str, port: int) -> socket.socket:
         opened.close()
         raise
     return opened
-
-
-# -- uvicorn, made quiet and bounded
-
-
-def _config(app: App) -> uvicorn.Config:
-    return uvicorn.Config(
-        app,
-        http=_Bounded,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=STOP_GRACE,
-        h11_max_incomplete_event_size=MOST_HEADER_BYTES,
-    )
-
-
-class _Quiet(uvicorn.Server):
-    """A server that leaves signals to the agent."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-class _Bounded(H11Protocol):
-    """A connection that must bring its request in time; too many of them are closed at once."""
-
-    _late: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - as the base class has it
-        super().connection_made(transport)
-        if len(self.connections) > MOST_CONNECTIONS:
-            self._say(503, "too-many-connections", "This server has too many connections open.")
-            return
-        self._late = self.loop.call_later(REQUEST_TIMEOUT, self._too_late)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        cycle: RequestResponseCycle | None = self.cycle  # the base class leaves it None until the first request
-        if cycle is not None and not cycle.response_complete:
-            self._in_time()
-        elif self._late is None:
-            self._late = self.loop.call_later(REQUEST_TIMEOUT, self._too_late)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._in_time()
-        super().connection_lost(exc)
-
-    def shutdown(self) -> None:
-        super().shutdown()
-        self.loop.call_later(LAST_WORDS, self.transport.close)
-
-    def send_400_response(self, _message: str) -> None:
-        self._say(400, "bad-request", "This is no valid HTTP request, or its headers are too large.")
-
-    def _in_time(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
-
-    def _too_late(self) -> None:
-        self._late = None
-        if not self.transport.is_closing():
-            self._say(408, "request-too-slow", f"The request did not arrive within {REQUEST_TIMEOUT:.0f} s.")
-
-    def _say(self, status: int, code: str, detail: str) -> None:
-        """Answer below HTTP's state machine, which a broken request has left in no state to answer."""
-        body = document(status, code, detail)
-        head = (
-            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
-            f"content-type: {PROBLEM_TYPE.decode()}",
-            f"content-length: {len(body)}",
-            "connection: close",
-        )
-        self.transport.write("\r\n".join(head).encode() + b"\r\n\r\n" + body)
-        self.transport.close()

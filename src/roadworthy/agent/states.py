@@ -20,7 +20,7 @@ reload              fresh generation → ready → the old one is a lame duck �
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from roadworthy.config.values import RestartPolicy, RunSettings
@@ -37,7 +37,7 @@ LAME_FOR: Final = 2.0
 class Policy:
     """What transitions need to know of the settings; ``rolling`` when the keeper holds a listening socket to share."""
 
-    restart: RestartPolicy = RestartPolicy()
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
     stop_signal: int = 15
     grace: float = 10.0
     ready_timeout: float = 40.0
@@ -72,7 +72,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A slot: the generation that is wanted, the one that comes, the one that goes, and what is remembered of the past."""
+    """A slot: the generation that is wanted, the one that comes, the one that goes, and what is remembered."""
 
     slot: int
     state: WorkerState = WorkerState.STARTING
@@ -177,7 +177,7 @@ def ready(slot: Slot, pid: int, now: float) -> tuple[Slot, Commands]:
 
 # --------------------------------------------------------------------------------------------------------------- ending
 def exited(slot: Slot, number: int, status: ExitStatus, left: int, policy: Policy, now: float) -> tuple[Slot, Commands]:
-    """Note how a main process ended; what follows is decided by :func:`gone`, when nothing of the generation is left."""
+    """Note how a main process ended; :func:`gone` decides what follows, when nothing of the generation is left."""
     known = slot.find(number)
     if known is None:
         return slot, ()
@@ -190,7 +190,7 @@ def exited(slot: Slot, number: int, status: ExitStatus, left: int, policy: Polic
     return _stop(slot, replace(known, exit=status), policy)
 
 
-def gone(
+def gone(  # noqa: PLR0911 - one return a row of the table
     slot: Slot, number: int, status: ExitStatus | None, policy: Policy, now: float, random: float
 ) -> tuple[Slot, Commands]:
     """Decide when nothing of a generation is left; ``random`` (0 to 1) makes the jitter of the backoff."""

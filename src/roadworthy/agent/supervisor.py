@@ -11,16 +11,18 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from roadworthy import _clock
 from roadworthy.agent import states
 from roadworthy.agent.crew import Member, Observation
 from roadworthy.agent.states import Command, Commands, Policy, Slot
-from roadworthy.config.values import RunSettings
 from roadworthy.errors import EXIT_UNHEALTHY
 from roadworthy.types import ExitStatus, WorkerState
 from roadworthy.watch.words import exit_words
+
+if TYPE_CHECKING:
+    from roadworthy.config.values import RunSettings
 
 SETTLED_AFTER: Final = 1.0
 """Seconds after which a process that declares nothing counts as ready by being alive."""
@@ -49,8 +51,8 @@ class Death:
 class Supervisor:
     """Decides about all slots; implements :class:`roadworthy.agent.crew.Crew`.
 
-    ``send`` takes each command for the keeper; ``lame_duck`` the pids that shall accept no more; ``healthy`` answers for
-    ``--health-url`` (None: not asked yet); ``chance`` gives numbers from 0 to 1.
+    ``send`` takes each command for the keeper; ``lame_duck`` the pids that shall accept no more; ``healthy`` answers
+    for ``--health-url`` (None: not asked yet); ``chance`` gives numbers from 0 to 1.
     """
 
     def __init__(
@@ -185,9 +187,7 @@ class Supervisor:
         for number, slot in self._slots.items():
             if slot.current is None and slot.state is not WorkerState.EXITED:
                 text = "its keeper died: nobody can start it again"
-                self._slots[number] = replace(
-                    slot, state=WorkerState.LOST, since=now, next_start=None, reason=text
-                )
+                self._slots[number] = replace(slot, state=WorkerState.LOST, since=now, next_start=None, reason=text)
 
     def lost(self, pid: int, now: float) -> None:
         """Note that a process has ended that nobody could collect (there is no keeper)."""
@@ -205,7 +205,7 @@ class Supervisor:
 
     # ------------------------------------------------------------------------------------------------------------ Crew
     def members(self) -> Sequence[Member]:
-        """Return all slots as they stand; during a reload the new process is shown, because it is the one to observe."""
+        """Return all slots as they stand; during a reload the new process is shown: it is the one to observe."""
         offset = _clock.wall() - self._clock()
         found = []
         for number in sorted(self._slots):

@@ -47,4 +47,4 @@ class SourceWatch:
                 continue
             for folder, folders, names in os.walk(root):
                 folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.startswith("."))
-                yield from (os.path.join(folder, name) for name in names if os.path.splitext(name)[1] in SUFFIXES)  # noqa: PTH118, PTH122 - as above
+                yield from (f"{folder}/{name}" for name in names if name[name.rfind(".") :] in SUFFIXES)

@@ -1,7 +1,7 @@
 """The public names, as ``import roadworthy`` hands them out.
 
-With ``ROADWORTHY_ENABLED=0`` the names stand for objects that do nothing, chosen here once: decorators return the function
-itself, blocks enter and leave, handles swallow. Nothing of the runtime is loaded then.
+With ``ROADWORTHY_ENABLED=0`` the names stand for objects that do nothing, chosen here once: decorators return the
+function itself, blocks enter and leave, handles swallow. Nothing of the runtime is loaded then.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ if TYPE_CHECKING or _start.enabled():
         operation: str = "",
         **context: object,
     ) -> str:
-        """Record an error that the program has handled: ``error(exc)``, ``error("ExtractionError", str(e), "sprite_extraction")``.
+        """Record an error that the program has handled: ``error(exc)``, ``error("NoRom", str(e), "extraction")``.
 
-        It is counted by type and operation, and kept with its traceback, without secrets. Returns the fingerprint, the same for
-        errors of the same cause; empty when nothing is recorded. Never raises.
+        It is counted by type and operation, and kept with its traceback, without secrets. Returns the fingerprint,
+        the same for errors of the same cause; empty when nothing is recorded. Never raises.
         """
         return _errors.record(error, message, operation=operation or None, context=context)
 
     def event(text: str, *, kind: str = "state", level: str = "info", source: str = "", **fields: object) -> None:
         """Put a line into the flight recorder: ``event("save game loaded", slot=3)``.
 
-        ``kind`` is log, warning, operation, state, usage or check, ``level`` debug to critical; unknown ones become state
-        and info. Text and fields are redacted and bounded. Never raises.
+        ``kind`` is log, warning, operation, state, usage or check, ``level`` debug to critical; unknown ones become
+        state and info. Text and fields are redacted and bounded. Never raises.
         """
         try:
             arena = _start.ensure()

@@ -1,9 +1,12 @@
 """Health checks and collectors that the program registers; they run when the agent asks, in the one thread of ours.
 
-A check's function answers by what it returns: nothing or True is good, False is bad, text is good with a detail, a pair is (good,
-detail), a dict is judged by its ``ok``, ``healthy`` or ``status``. What it raises is bad, and is the detail. A coroutine function
-runs on the event loop that was running when it was registered, else on a loop of its own.
+A check's function answers by what it returns: nothing or True is good, False is bad, text is good with a detail, a
+pair is (good, detail), a dict is judged by its ``ok``, ``healthy`` or ``status``. What it raises is bad, and is the
+detail. A coroutine function runs on the event loop that was running when it was registered, else on a loop of its
+own.
 """
+
+# ruff: noqa: ANN401 - functions, loops and collectors are the program's own, of whatever type they are
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ MOST = 64
 
 MOST_VALUES = 200
 DETAIL = 300
+_MOST_FINITE = 1.7976931348623157e308
 _GOOD = frozenset({"ok", "healthy", "up", "pass", "passed", "ready", "true", "green", "alive"})
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -72,7 +76,7 @@ class Collector:
         self.beat: Callable[[], None] | None = None
 
     def run(self) -> dict[str, float]:
-        """Collect once and keep the figures as gauges ``<collector>.<key>``; raises what the collector raises, or ``TypeError``."""
+        """Collect once and keep the figures as gauges ``<collector>.<key>``; raises what the collector raises."""
         answer = self.function()
         if hasattr(answer, "__await__"):
             answer = wait_for(answer, self.loop, 10.0)
@@ -83,7 +87,8 @@ class Collector:
         flatten(answer, "", values, refused)
         if refused:
             guard.report(
-                f"collector.{self.name}", f"collector {self.name!r} returned values that are no numbers: {', '.join(refused[:5])}"
+                f"collector.{self.name}",
+                f"collector {self.name!r} returned values that are no numbers: {', '.join(refused[:5])}",
             )
         arena = start.current()
         if arena is not None:
@@ -101,19 +106,31 @@ reloaders: list[Callable[[], object]] = []
 
 @overload
 def check(
-    name: str, fn: F, kind: str = "readiness", timeout: float = 2.0, every: float = 60.0  # noqa: ASYNC109 - told to the agent
+    name: str,
+    fn: F,
+    kind: str = "readiness",
+    timeout: float = 2.0,
+    every: float = 60.0,
 ) -> F: ...
 @overload
 def check(
-    name: str, fn: None = None, kind: str = "readiness", timeout: float = 2.0, every: float = 60.0  # noqa: ASYNC109
+    name: str,
+    fn: None = None,
+    kind: str = "readiness",
+    timeout: float = 2.0,
+    every: float = 60.0,
 ) -> Callable[[F], F]: ...
 def check(
-    name: str, fn: F | None = None, kind: str = "readiness", timeout: float = 2.0, every: float = 60.0  # noqa: ASYNC109
+    name: str,
+    fn: F | None = None,
+    kind: str = "readiness",
+    timeout: float = 2.0,
+    every: float = 60.0,
 ) -> F | Callable[[F], F]:
     """Register a health check: ``check("database", ping)``, or ``@check("database")`` above a function, sync or async.
 
-    ``kind`` is readiness, liveness or startup; the agent asks every ``every`` seconds and counts no answer within ``timeout`` seconds
-    as bad. The same name again replaces the check before. Returns the function. Never raises.
+    ``kind`` is readiness, liveness or startup; the agent asks every ``every`` seconds and counts no answer within
+    ``timeout`` seconds as bad. The same name again replaces the check before. Returns the function. Never raises.
     """
     if fn is None:
         return lambda function: check(name, function, kind, timeout, every)
@@ -122,9 +139,13 @@ def check(
             return fn
         text = contexts.label_value(name)
         if kind not in KINDS:
-            guard.report(f"check.{text}", f"check {text!r} asks for kind={kind!r}, which is none of {', '.join(KINDS)}; it is readiness")
+            guard.report(
+                f"check.{text}",
+                f"check {text!r} asks for kind={kind!r}, which is none of {', '.join(KINDS)}; it is readiness",
+            )
             kind = "readiness"
-        if not callable(fn):
+        given: object = fn
+        if not callable(given):
             guard.report(f"check.{text}", f"check {text!r} was given {type(fn).__name__}, which cannot be called")
             return fn
         _register(checks, text, Check(text, fn, kind, _seconds(timeout, 2.0), _seconds(every, 60.0)), "check")
@@ -135,10 +156,10 @@ def check(
 
 
 def collector(obj: Any, name: str = "") -> Any:
-    """Register an object whose ``collect()`` returns a dict of figures, or such a function; they are asked about once a second.
+    """Register an object whose ``collect()`` returns a dict of figures, or such a function; the agent asks for them.
 
-    Nested dicts become dotted names; ``timestamp`` is passed over; what is no number is refused and told once. Returns the
-    object, so that it also works as a decorator. Never raises.
+    Nested dicts become dotted names; ``timestamp`` is passed over; what is no number is refused and told once.
+    Returns the object, so that it also works as a decorator. Never raises.
     """
     try:
         if start.is_off():
@@ -146,7 +167,9 @@ def collector(obj: Any, name: str = "") -> Any:
         function = getattr(obj, "collect", None)
         if not callable(function):
             function = obj if callable(obj) else None
-        text = contexts.label_value(name or getattr(obj, "name", "") or getattr(obj, "__name__", "") or type(obj).__name__)
+        text = contexts.label_value(
+            name or getattr(obj, "name", "") or getattr(obj, "__name__", "") or type(obj).__name__
+        )
         if function is None:
             guard.report(f"collector.{text}", f"collector({text}) has no collect() and cannot be called")
             return obj
@@ -176,7 +199,9 @@ def judge(answer: object) -> tuple[bool, str]:
     return bool(answer), "ok" if answer else f"returned {answer!r}"
 
 
-def flatten(answer: Mapping[Any, Any], prefix: str, values: dict[str, float], refused: list[str], depth: int = 0) -> None:
+def flatten(
+    answer: Mapping[Any, Any], prefix: str, values: dict[str, float], refused: list[str], depth: int = 0
+) -> None:
     """Sort what a collector returned into figures by dotted name, and names of what is none."""
     for key, value in list(answer.items())[:MOST_VALUES]:
         name = f"{prefix}{contexts.label_value(key)}"
@@ -189,7 +214,7 @@ def flatten(answer: Mapping[Any, Any], prefix: str, values: dict[str, float], re
             if isinstance(value, (str, bytes)):
                 raise TypeError  # noqa: TRY301 - "12" is text, though float() would take it
             number = float(value)
-            if number != number or number in {float("inf"), float("-inf")}:  # noqa: PLR0124 - only NaN differs from itself
+            if not -_MOST_FINITE <= number <= _MOST_FINITE:
                 raise ValueError  # noqa: TRY301 - as above
             values[name] = number
         except (TypeError, ValueError, OverflowError):
@@ -197,7 +222,7 @@ def flatten(answer: Mapping[Any, Any], prefix: str, values: dict[str, float], re
 
 
 def wait_for(awaitable: Any, loop: Any, timeout: float) -> object:
-    """Run an awaitable on the program's ``loop``, or on one of our own where there is none, for at most ``timeout`` seconds."""
+    """Run an awaitable on the program's ``loop``, else on one of our own, for at most ``timeout`` seconds."""
     import asyncio
 
     async def bounded() -> object:

@@ -20,7 +20,7 @@ _keys: dict[str, bool] = {}
 
 
 def label_value(value: object) -> str:
-    """Return a label's value as it is kept: at most 64 characters, redacted, on one line; its type's name when it has no text."""
+    """Return a label's value as it is kept: at most 64 characters, redacted, on one line."""
     if type(value) is str:
         found = _values.get(value)
         if found is not None:
@@ -31,7 +31,7 @@ def label_value(value: object) -> str:
         return clean
     if value is None or type(value) in {int, float, bool}:
         return str(value)[:LONGEST]
-    return one_line(redact(_text(value)[: LONGEST * 4]))[:LONGEST]
+    return one_line(redact(text_of(value)[: LONGEST * 4]))[:LONGEST]
 
 
 def labels(given: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
@@ -48,7 +48,7 @@ def plain(context: Mapping[str, object]) -> dict[str, str]:
     fields = {}
     for key, value in list(context.items())[:MOST]:
         name = one_line(str(key)[:LONGEST])
-        fields[name] = REDACTED if _secret(name) else one_line(redact(_text(value)[: LONGEST * 4]))[: LONGEST * 2]
+        fields[name] = REDACTED if _secret(name) else one_line(redact(text_of(value)[: LONGEST * 4]))[: LONGEST * 2]
     return fields
 
 
@@ -73,7 +73,8 @@ def _remember(memory: dict[str, Any], key: str, value: object) -> None:
     memory[key] = value
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """Return anything as text; its type's name when its own ``__str__`` fails."""
     if type(value) is str:
         return value
     try:
@@ -84,4 +85,4 @@ def _text(value: object) -> str:
 
 def label_text(value: object, most: int) -> str:
     """Return anything as text of at most ``most`` characters: redacted, on one line."""
-    return one_line(redact(_text(value)[: most * 4]))[:most]
+    return one_line(redact(text_of(value)[: most * 4]))[:most]

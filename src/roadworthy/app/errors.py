@@ -1,21 +1,24 @@
 """Errors: counted by type and operation, told apart by a fingerprint, remembered with their traceback.
 
-The fingerprint is made of the exception's chain of types, the program's own frames (module and function, no line numbers, nothing
-of the standard library or of site-packages) and the message with everything variable taken out. It survives edits above
-the place and differs between two causes. What depends only on code is remembered, so that a thousand equal errors cost
-little.
+The fingerprint is made of the exception's chain of types, the program's own frames (module and function, no line
+numbers, nothing of the standard library or of site-packages) and the message with everything variable taken out. It
+survives edits above the place and differs between two causes. What depends only on code is remembered, so that a
+thousand equal errors cost little.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from types import CodeType, TracebackType
+from typing import TYPE_CHECKING
 
 from roadworthy._clock import monotonic_ns
 from roadworthy.app import context as contexts
 from roadworthy.app import guard, start
 from roadworthy.log.redact import redact
+
+if TYPE_CHECKING:
+    from types import CodeType, TracebackType
 
 COUNTER = "errors"
 MARK = "__roadworthy_recorded__"
@@ -30,7 +33,7 @@ _KEPT = 512
 _SAME_NS = 1_000_000_000
 _recent: dict[int, object] = {}  # integrations/errors.py still clears an entry here; marks have taken its place
 _frame_names: dict[CodeType, str] = {}
-_digests: dict[tuple[object, ...], str] = {}
+_digests: dict[tuple[str | type[BaseException], ...], str] = {}
 _messages: dict[str, str] = {}
 
 _VARIABLE = re.compile(
@@ -56,10 +59,11 @@ def record(
     source: str = "",
     context: Mapping[str, object] | None = None,
 ) -> str:
-    """Count an error and put it into the flight recorder; returns its fingerprint, empty when nothing is recorded. Never raises.
+    """Count an error and put it into the flight recorder. Returns its fingerprint, empty when nothing is recorded.
 
-    ``error`` is an exception, a type or a type's name; ``operation`` defaults to the one around the call; ``handled`` is False for
-    what nobody caught. The same exception recorded again on its way up is not counted twice.
+    Never raises.
+    ``error`` is an exception, a type or a type's name; ``operation`` defaults to the one around the call; ``handled``
+    is False for what nobody caught. The same exception recorded again on its way up is not counted twice.
     """
     try:
         arena = start.ensure()
@@ -74,10 +78,12 @@ def record(
         if again and handled:
             return fingerprint(error, message)
         kind = type_name(error)
-        text = _shown(message or (contexts._text(error) if isinstance(error, BaseException) else ""))  # noqa: SLF001 - ours
+        text = _shown(message or (contexts.text_of(error) if isinstance(error, BaseException) else ""))
         found = fingerprint(error, message)
         if not again:
-            arena.counter(COUNTER, (("operation", operation), ("type", kind)), help="errors by type and operation").add()
+            arena.counter(
+                COUNTER, (("operation", operation), ("type", kind)), help="errors by type and operation"
+            ).add()
         fields = {"fingerprint": found, "type": kind, "operation": operation, "handled": "true" if handled else "false"}
         if again:
             fields["again"] = "true"
@@ -107,20 +113,20 @@ def fingerprint(error: BaseException | type[BaseException] | str, message: str =
     """Return 16 hex digits that are the same for errors of the same cause; see the module's text."""
     if not isinstance(error, BaseException):
         return _digest((type_name(error), normalise(message)))
-    parts: list[object] = []
+    parts: list[str | type[BaseException]] = []
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and len(seen) < MOST_CHAIN and id(link) not in seen:
         seen.add(id(link))
         parts.append(type(link))
-        parts.append(normalise(message if link is error and message else contexts._text(link)))  # noqa: SLF001 - ours
+        parts.append(normalise(message if link is error and message else contexts.text_of(link)))
         parts.extend(_own_frames(link.__traceback__))
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return _digest(tuple(parts))
 
 
 def normalise(message: str) -> str:
-    """Return a message with numbers, addresses, identifiers, quoted text and paths replaced by ``*``; at most 200 characters."""
+    """Return a message with numbers, identifiers, quoted text and paths replaced by ``*``; at most 200 characters."""
     message = message[:LONGEST_MESSAGE]
     found = _messages.get(message)
     if found is None:
@@ -148,10 +154,11 @@ def _shown(message: str) -> str:
 
 
 def _seen(error: BaseException, *, handled: bool) -> bool:
-    """Return True when this very exception was recorded a moment ago, further in; it carries a mark in its ``__dict__``.
+    """Return True when this very exception was recorded a moment ago; it carries a mark in its ``__dict__``.
 
-    An identity would not do: the next exception of a loop mostly has the same one. A program that raises one and the same
-    object again and again has it counted once a second. What nobody caught was counted where it was first seen, however long ago.
+    An identity would not do: the next exception of a loop mostly has the same one. A program that raises one and the
+    same object again and again has it counted once a second. What nobody caught was counted where it was first seen,
+    however long ago.
     """
     now = monotonic_ns()
     before = error.__dict__.get(MARK)
@@ -178,7 +185,7 @@ def _own_frames(trace: TracebackType | None) -> list[str]:
 def _name_of(code: CodeType, module: str) -> str:
     """Return module and function of a frame of the program's own, empty for others'."""
     file = code.co_filename
-    if file.startswith(_NOT_OURS) or "site-packages" in file or "dist-packages" in file or file.startswith("<frozen"):
+    if file.startswith(_NOT_OURS) or "site-packages" in file or "dist-packages" in file:
         return ""
     return f"{module}.{code.co_qualname}"
 
@@ -187,15 +194,15 @@ def _places() -> tuple[str, ...]:
     import os
 
     ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    return (os.path.dirname(os.__file__) + os.sep, ours + os.sep)
+    return (os.path.dirname(os.__file__) + os.sep, ours + os.sep, "<frozen")
 
 
-def _digest(parts: tuple[object, ...]) -> str:
+def _digest(parts: tuple[str | type[BaseException], ...]) -> str:
     found = _digests.get(parts)
     if found is None:
         import hashlib
 
-        text = "\x1f".join(part if isinstance(part, str) else type_name(part) for part in parts)  # type: ignore[arg-type]
+        text = "\x1f".join(part if isinstance(part, str) else type_name(part) for part in parts)
         found = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).hexdigest()
         if len(_digests) >= _KEPT:
             _digests.clear()

@@ -1,16 +1,17 @@
 """The one guard around everything of ours that runs in the user's program.
 
-A failure of ours is counted in the arena, told once per place on standard error, and swallowed. What is not ours passes:
-``KeyboardInterrupt``, ``SystemExit``, ``GeneratorExit``, cancellation, and whatever a signal handler of the program raised
-while our code happened to be running.
+A failure of ours is counted in the arena, told once per place on standard error, and swallowed. What is not ours
+passes: ``KeyboardInterrupt``, ``SystemExit``, ``GeneratorExit``, cancellation, and whatever a signal handler of the
+program raised while our code happened to be running.
 
 No lock is taken here and nothing waits: this is reached from signal handlers and garbage collector callbacks.
 """
 
+# ruff: noqa: ANN401 - what is guarded keeps its own signature
+
 from __future__ import annotations
 
 import os
-import select
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -103,7 +104,7 @@ def report(place: str, what: str) -> None:
 
 
 def remember_stderr() -> None:
-    """Note which file standard error is now; a program that closes all descriptors may later open a file of its own there."""
+    """Note which file standard error is now: a program that closes it may later open a file of its own there."""
     global _stderr  # noqa: PLW0603 - one standard error per process
     _stderr = _identity(2)
 
@@ -127,6 +128,8 @@ def _write(line: bytes) -> None:
         return
     if descriptor == 2 and _stderr is not None and _identity(2) != _stderr:  # noqa: PLR2004 - standard error
         return
+    import select
+
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     if any(events & select.POLLOUT for _, events in poll.poll(0)):
@@ -142,7 +145,7 @@ def _identity(descriptor: int) -> tuple[int, int] | None:
 
 
 def _from_signal_handler(error: BaseException) -> bool:
-    """Return True when the exception came out of a signal handler of the program's that ran in the midst of our code."""
+    """Return True when it came out of a signal handler of the program's that ran in the midst of our code."""
     trace = error.__traceback__
     if trace is None or trace.tb_next is None:
         return False
@@ -167,7 +170,7 @@ def _handler_codes() -> set[object]:
         function = getattr(handler, "__func__", handler)
         code = getattr(function, "__code__", None)
         if code is None:
-            code = getattr(getattr(type(handler), "__call__", None), "__code__", None)
+            code = getattr(vars(type(handler)).get("__call__"), "__code__", None)
         if code is not None:
             codes.add(code)
     return codes

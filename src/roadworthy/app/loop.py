@@ -1,18 +1,23 @@
 """A main loop that tells its frames and turns, heartbeats, and progress.
 
-Two figures, because they answer different questions: ``loop.frame.duration`` is the work of a frame, ``loop.frame.interval`` runs from
-start to start and contains the sleep; the frames per second that people mean are those of the interval. Turns tell
-that the loop gets on: frames alone also come from a loop that rejects the same step for ever.
+Two figures, because they answer different questions: ``loop.frame.duration`` is the work of a frame,
+``loop.frame.interval`` runs from start to start and contains the sleep; the frames per second that people mean are
+those of the interval. Turns tell that the loop gets on: frames alone also come from a loop that rejects the same step
+for ever.
 """
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from roadworthy._clock import monotonic_ns
 from roadworthy.app import context as contexts
 from roadworthy.app import errors, guard, start
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
 
 _loops: dict[str, Loop] = {}
 _beats: dict[str, Heartbeat] = {}
@@ -22,7 +27,18 @@ _progress: dict[str, Any] = {}
 class Loop:
     """A frame loop; made by :func:`loop`. Used by one thread."""
 
-    __slots__ = ("_beat", "_begun", "_count", "_duration", "_interval", "_seen", "_turns", "name", "target_fps", "turns")
+    __slots__ = (
+        "_beat",
+        "_begun",
+        "_count",
+        "_duration",
+        "_interval",
+        "_seen",
+        "_turns",
+        "name",
+        "target_fps",
+        "turns",
+    )
 
     def __init__(self, name: str, target_fps: float | None) -> None:
         self.name = name
@@ -39,7 +55,7 @@ class Loop:
         return self._seen
 
     def frame(self) -> Loop:
-        """Return a block that is one frame; an exception in it is recorded with turn and frame, and passes unchanged."""
+        """Return a block that is one frame; an exception in it is recorded with turn and frame, and passes."""
         return self
 
     def frame_start(self) -> None:
@@ -82,11 +98,13 @@ class Loop:
             if guard.failed("loop.turn", error):
                 raise
 
-    def __enter__(self) -> Loop:
+    def __enter__(self) -> Self:
         self.frame_start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if isinstance(error, Exception):
             errors.record(error, operation=f"loop {self.name}", context={"turn": self.turns, "frame": self._seen})
         self.frame_end()
@@ -98,9 +116,15 @@ class Loop:
                 return False
             labels = (("loop", self.name),)
             self._interval = arena.histogram(
-                "loop.frame.interval", labels, unit="s", scale=1e9, help="from frame start to frame start, sleep included"
+                "loop.frame.interval",
+                labels,
+                unit="s",
+                scale=1e9,
+                help="from frame start to frame start, sleep included",
             ).record
-            self._duration = arena.histogram("loop.frame.duration", labels, unit="s", scale=1e9, help="work of a frame").record
+            self._duration = arena.histogram(
+                "loop.frame.duration", labels, unit="s", scale=1e9, help="work of a frame"
+            ).record
             self._turns = arena.counter("loop.turns", labels, help="turns that the loop advanced").add
             self._beat = arena.beat(self.name, kind="loop", target_fps=self.target_fps)
             return True
@@ -118,7 +142,7 @@ class Heartbeat:
     def __init__(self, name: str, every: float | None) -> None:
         self.name = name
         self.every = every
-        self.beat: Any = self._first
+        self.beat: Callable[[], None] = self._first
         if start.current() is not None:
             self._bind()
 
@@ -140,10 +164,10 @@ class Heartbeat:
 
 
 def loop(name: str, target_fps: float | None = None) -> Loop:
-    """Return the frame loop of this name: ``with loop("main", target_fps=60).frame(): …`` around each pass.
+    """Return the frame loop of this name: ``with rw.loop("main", target_fps=60).frame(): …`` around each pass.
 
-    ``frame_start()`` and ``frame_end()`` do the same without a block; ``turn()`` tells that the loop got on. The same name gives
-    the same loop. Never raises.
+    ``frame_start()`` and ``frame_end()`` do the same without a block; ``turn()`` tells that the loop got on. The same
+    name gives the same loop. Never raises.
     """
     text = contexts.label_value(name)
     found = _loops.get(text)

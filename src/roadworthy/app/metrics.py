@@ -1,14 +1,16 @@
 """Counters, gauges, histograms and timers under the caller's own names, with labels and units.
 
-What a handle is asked for first (``add``, ``set``, ``record``) is bound to the arena's own instrument at the first use, so that a later
-call runs nothing of this module. Handles may be made at import time, before :func:`roadworthy.start`.
+What a handle is asked for first (``add``, ``set``, ``record``) is bound to the arena's own instrument at the first
+use, so that a later call runs nothing of this module. Handles may be made at import time, before
+:func:`roadworthy.start`.
 """
+
+# ruff: noqa: A002, ANN401 - help is the term; instruments of the replaceable hot module are bound by name
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from roadworthy._clock import monotonic_ns
 from roadworthy.app import context as contexts
@@ -18,11 +20,29 @@ MERGES = ("sum", "max", "min", "last", "per_process")
 MOST_CHILDREN = 1024
 """Bound label sets that a handle keeps at hand; the arena's own limits come on top."""
 
-_SCALES = {"s": 1e9, "ms": 1e6, "us": 1e3, "µs": 1e3, "ns": 1.0, "By": 1.0, "bytes": 1.0, "B": 1.0, "KiBy": 1e3, "MiBy": 1e6}
+_SCALES = {
+    "s": 1e9,
+    "ms": 1e6,
+    "us": 1e3,
+    "µs": 1e3,
+    "ns": 1.0,
+    "By": 1.0,
+    "bytes": 1.0,
+    "B": 1.0,
+    "KiBy": 1e3,
+    "MiBy": 1e6,
+}
 _SCALE = 1e6
-"""Stored units in one unit of anything else: fractions down to a millionth stay apart, values up to a thousand million count."""
+"""Stored units in one unit of anything else: from a millionth up to a thousand million."""
 
-L = TypeVar("L", bound="_Instrument")
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Protocol, Self
+
+    class _Add(Protocol):
+        def __call__(self, n: float = 1.0, /) -> None: ...
+
+
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -31,7 +51,7 @@ class _Instrument:
 
     __slots__ = ("_children", "_declared", "_help", "_pairs", "_unit", "name")
 
-    def __init__(self, name: str, unit: str, help: str, labels: Iterable[str], pairs: Pairs) -> None:  # noqa: A002 - the term
+    def __init__(self, name: str, unit: str, help: str, labels: Iterable[str], pairs: Pairs) -> None:
         self.name = name
         self._unit = unit
         self._help = help
@@ -39,7 +59,7 @@ class _Instrument:
         self._pairs = pairs
         self._children: dict[Any, Any] = {}
 
-    def labels(self: L, **values: object) -> L:
+    def labels(self, **values: object) -> Self:
         """Return this metric for one set of label values, always the same object; keep it where it is used often.
 
         Values become text of at most 64 characters, secrets are replaced. Beyond the limits for one name, values go to
@@ -65,7 +85,7 @@ class _Instrument:
                 raise
             return self
 
-    def _with(self: L, pairs: Pairs) -> L:
+    def _with(self, pairs: Pairs) -> Self:
         raise NotImplementedError
 
 
@@ -74,10 +94,10 @@ class Counter(_Instrument):
 
     __slots__ = ("add",)
 
-    add: Callable[..., None]
+    add: _Add
     """Add ``n`` (default 1); what is negative or no number is dropped and counted as trouble. Never raises."""
 
-    def __init__(self, name: str, unit: str, help: str, labels: Iterable[str] = (), pairs: Pairs = ()) -> None:  # noqa: A002
+    def __init__(self, name: str, unit: str, help: str, labels: Iterable[str] = (), pairs: Pairs = ()) -> None:
         super().__init__(name, unit, help, labels, pairs)
         self.add = self._bind
         if start.current() is not None and (pairs or not self._declared):
@@ -88,10 +108,12 @@ class Counter(_Instrument):
             self.add(n)
 
     def _ready(self) -> bool:
-        return _attach(self, "counter", lambda arena: arena.counter(self.name, self._pairs, self._unit, self._help), ("add",))
+        return _attach(
+            self, "counter", lambda arena: arena.counter(self.name, self._pairs, self._unit, self._help), ("add",)
+        )
 
-    def _with(self, pairs: Pairs) -> Counter:
-        return Counter(self.name, self._unit, self._help, self._declared, pairs)
+    def _with(self, pairs: Pairs) -> Self:
+        return type(self)(self.name, self._unit, self._help, self._declared, pairs)
 
 
 class Gauge(_Instrument):
@@ -101,14 +123,14 @@ class Gauge(_Instrument):
 
     set: Callable[[float], None]
     """Set the value. Never raises."""
-    add: Callable[..., None]
+    add: _Add
     """Add ``v`` (default 1), which may be negative. Never raises."""
 
     def __init__(
         self,
         name: str,
         unit: str,
-        help: str,  # noqa: A002 - the term
+        help: str,
         merge: str,
         labels: Iterable[str] = (),
         pairs: Pairs = (),
@@ -134,8 +156,8 @@ class Gauge(_Instrument):
 
         return _attach(self, "gauge", make, ("set", "add"))
 
-    def _with(self, pairs: Pairs) -> Gauge:
-        return Gauge(self.name, self._unit, self._help, self._merge, self._declared, pairs)
+    def _with(self, pairs: Pairs) -> Self:
+        return type(self)(self.name, self._unit, self._help, self._merge, self._declared, pairs)
 
 
 class Histogram(_Instrument):
@@ -143,7 +165,7 @@ class Histogram(_Instrument):
 
     __slots__ = ("_record", "_scale")
 
-    def __init__(self, name: str, unit: str, help: str, labels: Iterable[str] = (), pairs: Pairs = ()) -> None:  # noqa: A002
+    def __init__(self, name: str, unit: str, help: str, labels: Iterable[str] = (), pairs: Pairs = ()) -> None:
         super().__init__(name, unit, help, labels, pairs)
         self._scale = _SCALES.get(unit, 1.0 if unit.startswith("{") else _SCALE)
         self._record: Callable[[int], None] = self._bind
@@ -169,8 +191,8 @@ class Histogram(_Instrument):
         self._record = arena.histogram(self.name, self._pairs, self._unit, self._help, self._scale).record
         return True
 
-    def _with(self, pairs: Pairs) -> Histogram:
-        return Histogram(self.name, self._unit, self._help, self._declared, pairs)
+    def _with(self, pairs: Pairs) -> Self:
+        return type(self)(self.name, self._unit, self._help, self._declared, pairs)
 
 
 class Timer(_Instrument):
@@ -178,7 +200,7 @@ class Timer(_Instrument):
 
     __slots__ = ("_recorder",)
 
-    def __init__(self, name: str, help: str, labels: Iterable[str] = (), pairs: Pairs = ()) -> None:  # noqa: A002 - the term
+    def __init__(self, name: str, help: str, labels: Iterable[str] = (), pairs: Pairs = ()) -> None:
         super().__init__(name, "s", help, labels, pairs)
         self._recorder = operation.Recorder(name, name, pairs)
 
@@ -192,11 +214,11 @@ class Timer(_Instrument):
                 raise
 
     def time(self) -> Timing:
-        """Return a context manager that counts the duration of its block; one that raises gets the label ``error.type``."""
+        """Return a block whose duration is counted; one that raises gets the label ``error.type``."""
         return Timing(self._recorder)
 
-    def _with(self, pairs: Pairs) -> Timer:
-        return Timer(self.name, self._help, self._declared, pairs)
+    def _with(self, pairs: Pairs) -> Self:
+        return type(self)(self.name, self._help, self._declared, pairs)
 
 
 class Timing:
@@ -208,11 +230,13 @@ class Timing:
         self._recorder = recorder
         self._begun = 0
 
-    def __enter__(self) -> Timing:
+    def __enter__(self) -> Self:
         self._begun = monotonic_ns()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             n = monotonic_ns() - self._begun
             if kind is None or kind is GeneratorExit:
@@ -224,8 +248,8 @@ class Timing:
                 raise
 
 
-def counter(name: str, *, unit: str = "", help: str = "", labels: Iterable[str] = ()) -> Counter:  # noqa: A002 - the term
-    """Return a counter: ``counter("turns").add()``, ``counter("requests", labels=["scene"]).labels(scene="cave").add()``."""
+def counter(name: str, *, unit: str = "", help: str = "", labels: Iterable[str] = ()) -> Counter:
+    """Return a counter: ``rw.counter("requests", labels=["scene"]).labels(scene="cave").add()``."""
     return Counter(_name(name), unit, help, labels)
 
 
@@ -233,7 +257,7 @@ def gauge(
     name: str,
     *,
     unit: str = "",
-    help: str = "",  # noqa: A002 - the term
+    help: str = "",
     merge: str = "last",
     labels: Iterable[str] = (),
 ) -> Gauge:
@@ -242,18 +266,21 @@ def gauge(
     It is one of sum, max, min, last and per_process; anything else is told once and taken as last.
     """
     if merge not in MERGES:
-        guard.report(f"gauge.{name}", f"gauge {name!r} asks for merge={merge!r}, which is none of {', '.join(MERGES)}; it gets 'last'")
+        guard.report(
+            f"gauge.{name}",
+            f"gauge {name!r} asks for merge={merge!r}, which is none of {', '.join(MERGES)}; it gets 'last'",
+        )
         merge = "last"
     return Gauge(_name(name), unit, help, merge, labels)
 
 
-def histogram(name: str, *, unit: str = "", help: str = "", labels: Iterable[str] = ()) -> Histogram:  # noqa: A002 - the term
-    """Return a histogram: ``histogram("rom.size", unit="By").record(n)``. Units as UCUM writes them: s, ms, By, {tile}, 1."""
+def histogram(name: str, *, unit: str = "", help: str = "", labels: Iterable[str] = ()) -> Histogram:
+    """Return a histogram: ``rw.histogram("rom.size", unit="By").record(n)``; units as in UCUM: s, ms, By, {tile}, 1."""
     return Histogram(_name(name), unit, help, labels)
 
 
-def timer(name: str, *, help: str = "", labels: Iterable[str] = ()) -> Timer:  # noqa: A002 - the term
-    """Return a timer: ``with timer("db.query").time(): …`` or ``timer("db.query").record(seconds)``; its unit is the second."""
+def timer(name: str, *, help: str = "", labels: Iterable[str] = ()) -> Timer:
+    """Return a timer, in seconds: ``with rw.timer("db.query").time(): …``, or its ``record(seconds)``."""
     return Timer(_name(name), help, labels)
 
 

@@ -1,9 +1,14 @@
-"""What the public names are when roadworthy is switched off: one object that does nothing, functions that return at once."""
+"""What the public names are when roadworthy is switched off: one object, and functions that return at once."""
+
+# ruff: noqa: ANN401 - what is handed in comes back, of whatever type it is
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 class Nothing:
@@ -14,13 +19,13 @@ class Nothing:
     turns = 0
     frames = 0
 
-    def __enter__(self) -> Nothing:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         return None
 
-    async def __aenter__(self) -> Nothing:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, kind: object, error: object, trace: object) -> None:
@@ -113,7 +118,7 @@ def progress(name: str, n: int = 1) -> None:
     """Do nothing."""
 
 
-def usage(feature: str, outcome: str = "", success: bool | None = True) -> None:  # noqa: FBT002 - the real one's shape
+def usage(feature: str, outcome: str = "", success: bool | None = True) -> None:  # noqa: FBT001, FBT002 - as in the real one
     """Do nothing."""
 
 
@@ -131,7 +136,13 @@ def collector(obj: Any, name: str = "") -> Any:  # noqa: ARG001 - the real one's
     return obj
 
 
-def check(name: str, fn: Any = None, kind: str = "readiness", timeout: float = 2.0, every: float = 60.0) -> Any:  # noqa: ARG001
+def check(
+    name: str,  # noqa: ARG001 - the real one's shape, here and below
+    fn: Any = None,
+    kind: str = "readiness",  # noqa: ARG001
+    timeout: float = 2.0,  # noqa: ARG001
+    every: float = 60.0,  # noqa: ARG001
+) -> Any:
     """Return the function, or a decorator that does."""
     return _same if fn is None else fn
 

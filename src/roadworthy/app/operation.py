@@ -1,12 +1,15 @@
 """``with operation("name"):`` — count, duration, outcome, an entry among the operations under way, and the parent.
 
-The hot path is written out by hand: a short duration is recorded here with the views that :mod:`roadworthy.arena.hot` uses, anything
-else (long, first, failed, sampled, after a fork) goes through :class:`Recorder`. A start stamp carries the weight that
-sampling gives the operation in bits above 2^56, so that weighing costs nothing while everything is recorded.
+The hot path is written out by hand: a short duration is recorded here with the views that :mod:`roadworthy.arena.hot`
+uses, anything else (long, first, failed, sampled, after a fork) goes through :class:`Recorder`. A start stamp carries
+the weight that sampling gives the operation in bits above 2^56, so that weighing costs nothing while everything is
+recorded.
 
 Nothing takes a lock. State lives in the object that one ``with`` has made, and in a context variable that only names
 the parent: generators, tasks and threads may interleave, be abandoned or end in another context than they began in.
 """
+
+# ruff: noqa: ANN401, SLF001 - the hot path shares views and slots with its own objects and with arena.hot
 
 from __future__ import annotations
 
@@ -15,21 +18,32 @@ from _thread import get_ident
 from collections.abc import Callable
 from contextvars import ContextVar
 from itertools import count
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from roadworthy._clock import monotonic_ns
 from roadworthy.app import context as contexts
 from roadworthy.app import errors, guard, start
 from roadworthy.arena import files, hot
-from roadworthy.arena.layout import BLOCK_MAX, BLOCK_SUM, BLOCK_WORDS, FLAG_SAMPLED, H_UNTRACKED, HEADER_BYTES, bucket_of
+from roadworthy.arena.layout import (
+    BLOCK_MAX,
+    BLOCK_SUM,
+    BLOCK_WORDS,
+    FLAG_SAMPLED,
+    H_UNTRACKED,
+    HEADER_BYTES,
+    bucket_of,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
 
 NAME = "operation.duration"
 HOARD = 192
-"""Entries of the in-flight table that operations keep for themselves; the rest serves those with context, and requests."""
+"""Entries of the in-flight table that plain operations keep; the rest serves those with context, and requests."""
 
 MOST_NAMES = 4096
-"""Different names that keep a recorder of their own in memory; more go to the series that the arena gives them each time."""
+"""Different names that keep a recorder in memory; more are looked up in the arena each time."""
 
 SLOW_NS = 1_000_000_000
 POLL_NS = 250_000_000
@@ -38,7 +52,6 @@ _SHIFT = 56
 _MASK = (1 << _SHIFT) - 1
 LONGEST_NS = _MASK
 _SHORT = 8192
-
 
 
 def _buckets(most: int) -> tuple[int, ...]:
@@ -112,8 +125,7 @@ class Recorder:
     def higher(self, n: int) -> None:
         """Note a maximum of this recorder's, and of the series when it is one."""
         self.top = n
-        if n > self.d[self.base + BLOCK_MAX]:
-            self.d[self.base + BLOCK_MAX] = n
+        self.d[self.base + BLOCK_MAX] = max(self.d[self.base + BLOCK_MAX], n)
 
     def exact(self, n: int) -> None:
         """Record a duration that the caller has measured."""
@@ -132,14 +144,16 @@ class Recorder:
             d[self.base + BLOCK_SUM] += n * times
 
     def bind(self) -> None:
-        """Find the series in the arena, which is made if need be; without one everything goes to memory nobody reads."""
+        """Find the series in the arena, made if need be; without one everything goes to memory nobody reads."""
         arena = start.ensure()
         histogram = _sink if arena is None else arena.histogram(self.metric, self.labels, unit="s", scale=1e9)
         self.record = histogram.record
         self.number = histogram.number
-        cell = getattr(histogram, "_cell", None)  # a compiled hot module shows none: everything is slow(), which is fast then
+        cell = getattr(
+            histogram, "_cell", None
+        )  # a compiled hot module shows none: everything is slow(), which is fast then
         if cell is not None and arena is not None:
-            self.base = histogram._base  # noqa: SLF001 - the written-out copy of hot.Histogram.record
+            self.base = histogram._base
             self.cell = cell
             self.d = cell.d
             self.q = cell.q
@@ -228,7 +242,7 @@ def _busy() -> _Details:
 
 
 _BUSY = _busy()
-"""Marks a plain operation that has been entered; another object after a fork, so that the child tells the parent's from its own."""
+"""Marks a plain operation that has been entered; another object after a fork: the child knows the parent's by it."""
 
 
 class Operation:
@@ -247,7 +261,7 @@ class Operation:
         """The operation's name."""
         return self._recorder.name
 
-    def __enter__(self) -> Operation:
+    def __enter__(self) -> Self:
         try:
             recorder = self._recorder
             q = _cell.q
@@ -275,7 +289,9 @@ class Operation:
                 raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             n = _now() - self._start
             try:
@@ -309,7 +325,7 @@ class Operation:
                 self._undo()
                 raise
 
-    async def __aenter__(self) -> Operation:
+    async def __aenter__(self) -> Self:
         return self.__enter__()
 
     async def __aexit__(
@@ -411,12 +427,12 @@ _recorders: dict[str, OperationRecorder] = {}
 
 
 def operation(name: str, *, memory: bool = False, kind: str = "internal", **context: object) -> Operation:
-    """Measure a block: ``with operation("sprite_extraction", rom="game.sfc"):``, also with ``async with``.
+    """Give a block that is measured: ``with rw.operation("sprite_extraction", rom="game.sfc"):``, or ``async with``.
 
-    Records how often, how long and with which outcome; shows it among the operations under way, below the one around it. An
-    exception is counted with its fingerprint and passed on unchanged; a cancellation is an outcome of its own. ``context`` is
-    redacted and bounded (216 bytes), and shown while it runs, when it fails and when it was slow. ``memory=True`` also
-    measures how the process's resident memory changed (costs about 20 µs). Never raises.
+    Records how often, how long and with which outcome; shows it among the operations under way, below the one around
+    it. An exception is counted with its fingerprint and passed on unchanged; a cancellation is an outcome of its own.
+    ``context`` is redacted and bounded (216 bytes), and shown while it runs, when it fails and when it was slow.
+    ``memory=True`` also measures how the process's resident memory changed (costs about 20 µs). Never raises.
     """
     made = _new()
     try:
@@ -521,9 +537,9 @@ def _memory_change(name: str, before: object) -> None:
     if arena is None or after is None or not isinstance(before, int):
         return
     labels = (("operation", name),)
-    arena.gauge("operation.memory.change", labels, unit="By", help="resident memory, after less before, at the last run").set(
-        float(after - before)
-    )
+    arena.gauge(
+        "operation.memory.change", labels, unit="By", help="resident memory, after less before, at the last run"
+    ).set(float(after - before))
     arena.histogram("operation.memory.growth", labels, unit="By", help="resident memory gained by a run").record(
         max(0, after - before)
     )

@@ -1,11 +1,14 @@
 """The one thread of ours in the program: it answers the agent, which asks for checks, collectors and reloads.
 
-Started with the first registration, and again in a forked child when that records something. It is a bare daemon thread: nobody joins
-it, so it never delays the program's end. When the agent goes it tries again, first after a quarter of a second, later
-every five. It also beats a heartbeat of its own: a process whose event loop *and* this thread are silent holds the GIL.
+Started with the first registration, and again in a forked child when that records something. It is a bare daemon
+thread: nobody joins it, so it never delays the program's end. When the agent goes it tries again, first after a
+quarter of a second, later every five. It also beats a heartbeat of its own: a process whose event loop *and* this
+thread are silent holds the GIL.
 
 The agent's socket speaks JSON, a line a message. We believe only a socket of our own user.
 """
+
+# ruff: noqa: ANN401 - modules that are imported late, and messages that may be anything
 
 from __future__ import annotations
 
@@ -102,7 +105,7 @@ def _rest(seconds: float) -> None:
 
 
 def _connect() -> Any:
-    """Return a connection to the agent of this application, None when there is no agent or its socket is not our user's."""
+    """Return a connection to this application's agent, None when there is none or its socket is not our user's."""
     import socket
 
     path = os.path.join(_run_directory(), SOCKET)
@@ -162,39 +165,55 @@ def _serve(connection: Any) -> None:
 def handle(message: Any, waited: float = 0.0) -> dict[str, object] | None:
     """Do what one message of the agent's asks for, and return the answer; None for what needs none. Never raises.
 
-    ``waited`` is how many seconds the message lay here while another check ran: a check that was due longer ago than its
-    timeout is not run any more.
+    ``waited`` is how many seconds the message lay here while another check ran: a check that was due longer ago than
+    its timeout is not run any more.
     """
-    from roadworthy.app.checks import checks, collectors, reloaders
-
     if not isinstance(message, dict):
         return None
-    number, what, name = message.get("id"), message.get("do"), message.get("name")
-    if what == "check":
-        found = checks.get(str(name))
-        if found is None:
-            return {"id": number, "ok": False, "detail": f"no check {str(name)[:64]!r} is registered here", "took": 0.0}
-        if waited > found.timeout:
-            return {"id": number, "ok": False, "detail": "another check of this process ran for too long", "took": 0.0}
-        good, detail, took = found.run()
-        return {"id": number, "ok": good, "detail": detail, "took": round(took, 6)}
-    if what == "collect":
-        source = collectors.get(str(name))
-        if source is None:
-            return {"id": number, "ok": False, "detail": f"no collector {str(name)[:64]!r} is registered here", "values": {}}
-        try:
-            return {"id": number, "ok": True, "values": source.run()}
-        except Exception as error:
-            what_failed = f"{type(error).__name__}: {contexts.label_text(error, 200)}"
-            guard.report(f"collector.{name}", f"collector {name!r} could not be asked ({what_failed})")
-            return {"id": number, "ok": False, "detail": what_failed, "values": {}}
-    if what == "reload":
-        for function in list(reloaders):
-            try:
-                function()
-            except Exception as error:
-                guard.report("reload", f"a reload subscriber failed ({type(error).__name__})")
+    name = str(message.get("name"))
+    if message.get("do") == "check":
+        return {"id": message.get("id"), **_check(name, waited)}
+    if message.get("do") == "collect":
+        return {"id": message.get("id"), **_collect(name)}
+    if message.get("do") == "reload":
+        _reload()
     return None
+
+
+def _check(name: str, waited: float) -> dict[str, object]:
+    from roadworthy.app.checks import checks
+
+    found = checks.get(name)
+    if found is None:
+        return {"ok": False, "detail": f"no check {name[:64]!r} is registered here", "took": 0.0}
+    if waited > found.timeout:
+        return {"ok": False, "detail": "another check of this process ran for too long", "took": 0.0}
+    good, detail, took = found.run()
+    return {"ok": good, "detail": detail, "took": round(took, 6)}
+
+
+def _collect(name: str) -> dict[str, object]:
+    from roadworthy.app.checks import collectors
+
+    source = collectors.get(name)
+    if source is None:
+        return {"ok": False, "detail": f"no collector {name[:64]!r} is registered here", "values": {}}
+    try:
+        return {"ok": True, "values": source.run()}
+    except Exception as error:
+        what = f"{type(error).__name__}: {contexts.label_text(error, 200)}"
+        guard.report(f"collector.{name}", f"collector {name!r} could not be asked ({what})")
+        return {"ok": False, "detail": what, "values": {}}
+
+
+def _reload() -> None:
+    from roadworthy.app.checks import reloaders
+
+    for function in list(reloaders):
+        try:
+            function()
+        except Exception as error:
+            guard.report("reload", f"a reload subscriber failed ({type(error).__name__})")
 
 
 def _identity() -> dict[str, object]:

@@ -1,23 +1,21 @@
 """Bring the runtime up in this process: find the place, make the arena, prepare stack dumps. Nothing here raises.
 
-Everything is found in the environment that ``roadworthy run`` sets; without it the application is named after the script and
-its arena lies where :mod:`roadworthy.config.places` says. Anything that cannot be done is told once on standard error and
-leaves the program with objects that do nothing.
+Everything is found in the environment that ``roadworthy run`` sets; without it the application is named after the
+script and its arena lies where :mod:`roadworthy.config.places` says. Anything that cannot be done is told once on
+standard error and leaves the program with objects that do nothing.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from _thread import get_ident
 from collections.abc import Callable
-from threading import get_ident
 from typing import TYPE_CHECKING
 
 from roadworthy.app import guard
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from roadworthy.arena.writer import Arena
 
 OFF_WORDS = frozenset({"0", "false", "no", "off"})
@@ -46,12 +44,14 @@ def enabled() -> bool:
 def start(app: str | None = None) -> None:
     """Bring the runtime up; calling it again does nothing, and every other call of ours does it when needed.
 
-    ``app`` names the application where ``roadworthy run`` has not; default is the script's name. Never raises: when the arena
-    cannot be made, that is told once on standard error and everything of ours does nothing.
+    ``app`` names the application where ``roadworthy run`` has not; default is the script's name. Never raises: when
+    the arena cannot be made, that is told once on standard error and everything of ours does nothing.
     """
     arena = _ensure(app)
     if arena is not None and app and _app and app != _app and "ROADWORTHY_APP" not in os.environ:
-        guard.report("start.twice", f"start({app!r}) came after this process had started as {_app!r}, whose name it keeps")
+        guard.report(
+            "start.twice", f"start({app!r}) came after this process had started as {_app!r}, whose name it keeps"
+        )
 
 
 def current() -> Arena | None:
@@ -127,7 +127,7 @@ def _ensure(app: str | None) -> Arena | None:
 
 
 def _wait_for_starter() -> Arena | None:
-    """Wait for the thread that is starting, which takes milliseconds; not when it is this one, interrupted by a signal."""
+    """Wait for the thread that is starting, a matter of milliseconds; not when it is this one, interrupted."""
     if _starter == get_ident():
         return None
     from roadworthy import _clock
@@ -173,22 +173,21 @@ def _bring_up(app: str | None) -> None:
         _call(hook, arena)
 
 
-def _directory(app: str) -> Path:
-    from pathlib import Path
-
-    from roadworthy.config import places
-
+def _directory(app: str) -> str:
+    """Return the arena directory, made private; the arena itself verifies whose it is."""
     given = os.environ.get("ROADWORTHY_ARENA_DIR")
     if given:
-        path = Path(given)
-    else:
-        path = places.places(app).arena
-        places.private(path.parent)
-    return places.private(path)
+        os.makedirs(given, mode=0o700, exist_ok=True)
+        return given
+    from roadworthy.config import places  # costs milliseconds, which a program under the keeper need not pay
+
+    path = places.places(app).arena
+    places.private(path.parent)
+    return os.fspath(places.private(path))
 
 
 def _switch_off(why: str) -> None:
-    global _state, _reason  # noqa: PLW0603 - one runtime per process
+    global _state, _reason
     _state, _reason = _OFF, why
 
 
@@ -204,7 +203,7 @@ def _call(hook: Callable[[Arena], None], arena: Arena) -> None:
 
 
 def _prepare_stacks(arena: Arena) -> None:
-    """Have a real-time signal write all threads' stacks to ``stacks-<pid>``; the arena's header tells which and where."""
+    """Have a real-time signal write all threads' stacks to ``stacks-<pid>``; the arena's header names both."""
     global _dump  # noqa: PLW0603 - one dump file per process
     try:
         import faulthandler
@@ -275,7 +274,7 @@ def _after_fork() -> None:
 
 
 def _in_child() -> None:
-    """Runs when a forked child records for the first time and its arena has been made."""
+    """Renew in a forked child, once it has recorded something, what belongs to a process."""
     global _owner  # noqa: PLW0603 - one runtime per process
     _owner = os.getpid()
     if _arena is not None:

@@ -72,7 +72,7 @@ class Startup:
                 raise
 
     def start_profiling(self, service: str) -> str:
-        """Begin a profile and return its identifier; at most 64 run at once, then the oldest is dropped. Never raises."""
+        """Begin a profile and return its identifier; when more than 64 run, the oldest is dropped. Never raises."""
         profile = f"{contexts.label_value(service)}-{self._next()}"
         if len(self._profiles) >= MOST_PROFILES:
             self._profiles.pop(next(iter(list(self._profiles)), ""), None)
@@ -90,7 +90,7 @@ class Startup:
         self.checkpoint(label)
 
     def finish_profiling(self, profile_id: str) -> Profile | None:
-        """End a profile and return it: what follows the last checkpoint is the step "finish". None for an unknown one."""
+        """End a profile and return it; what follows the last checkpoint is the step "finish". None when unknown."""
         running = self._profiles.pop(profile_id, None)
         if running is None:
             guard.report(f"startup.{profile_id}", f"there is no start-up profile {profile_id!r} to finish")

@@ -1,9 +1,11 @@
 """``@timed("pathfinding.duration")``: a wrapper with the function's own signature, generated once, around every call.
 
-The wrapper is written for the function it wraps: no ``*args, **kwargs`` in between, so that a wrong call fails as it did before, and
-functions, methods, coroutines, generators and async generators stay what they are. It runs on the globals of
-:mod:`roadworthy.app.operation`, whose clockwork (sampling, control page) it shares.
+The wrapper is written for the function it wraps: no ``*args, **kwargs`` in between, so that a wrong call fails as it
+did before, and functions, methods, coroutines, generators and async generators stay what they are. It runs on the
+globals of :mod:`roadworthy.app.operation`, whose clockwork (sampling, control page) it shares.
 """
+
+# ruff: noqa: ANN401 - what is wrapped is the program's own, of whatever type it is
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from roadworthy.app import guard, operation, start
 F = TypeVar("F", bound=Callable[..., Any])
 
 _VARARGS, _VARKEYWORDS, _GENERATOR, _COROUTINE, _ITERABLE, _ASYNC_GENERATOR = 0x04, 0x08, 0x20, 0x80, 0x100, 0x200
-_USED = frozenset({"_now", "_sampled", "_tick", "_BUCKET", "Exception", "BaseException", "GeneratorExit", "StopAsyncIteration"})
+_USED = frozenset(
+    {"_now", "_sampled", "_tick", "_BUCKET", "Exception", "BaseException", "GeneratorExit", "StopAsyncIteration"}
+)
 _COPIED = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__")
 
 _BEGIN = """\
@@ -110,9 +114,9 @@ def _rw_make(_rw_fn, _rw_cell, _rw_slow_path, _rw_failed, _rw_trouble):
 def timed(name: str) -> Callable[[F], F]:
     """Time each call of a function under ``name``, in seconds: ``@timed("pathfinding.duration")``.
 
-    Works on functions, methods, coroutine functions, generators and async generators (over their whole life). A call that raises
-    is counted with the label ``error.type``, and the exception passes unchanged. Returns the function itself when roadworthy
-    is switched off, or when it cannot be wrapped. Never raises.
+    Works on functions, methods, coroutine functions, generators and async generators (over their whole life). A call
+    that raises is counted with the label ``error.type``, and the exception passes unchanged. Returns the function
+    itself when roadworthy is switched off, or when it cannot be wrapped. Never raises.
     """
 
     def decorate(function: F) -> F:
@@ -168,7 +172,7 @@ def _generate(flags: int, parameters: str, call: str, function: Any, recorder: o
         body=body.format(call=call, await_="await " if async_ and body is _CALL else ""),
     )
     made: dict[str, Any] = {}
-    exec(_compiled(source), vars(operation), made)  # noqa: S102 - our own text; names come from the function's code object
+    exec(_compiled(source), vars(operation), made)  # noqa: S102 - our own text
     failed = _failure_of(recorder)
     wrapper: FunctionType = made["_rw_make"](function, recorder.cell, recorder, failed, _trouble)
     if flags & _ITERABLE:  # types.coroutine: a generator that may be awaited
@@ -241,5 +245,9 @@ def _flags_behind(function: Any) -> int:
             function = function.__func__
         else:
             break
-    code = getattr(function, "__code__", None) or getattr(getattr(type(function), "__call__", None), "__code__", None)
+    code = getattr(function, "__code__", None) or getattr(_call_of(function), "__code__", None)
     return int(getattr(code, "co_flags", 0))
+
+
+def _call_of(function: Any) -> Any:
+    return vars(type(function)).get("__call__")

@@ -16,11 +16,12 @@ _previous: ContextVar[tuple[str, int]] = ContextVar("roadworthy_feature", defaul
 _adders: dict[tuple[str, str, bool], Callable[[], None]] = {}
 
 
-def usage(feature: str, outcome: str = "", success: bool | None = True) -> None:
+def usage(feature: str, outcome: str = "", success: bool | None = True) -> None:  # noqa: FBT001, FBT002 - MON-10
     """Count one use of a feature: ``usage("batch_extraction", "completed", success=True)``.
 
-    Uses that follow one another in the same thread, task or request also make a workflow: the step from the feature before to
-    this one is counted, and how long the one before was in use. ``success=None`` says that it is not known. Never raises.
+    Uses that follow one another in the same thread, task or request also make a workflow: the step from the feature
+    before to this one is counted, and how long the one before was in use. ``success=None`` says that it is not known.
+    Never raises.
     """
     try:
         arena = start.ensure()

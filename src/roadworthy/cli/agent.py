@@ -67,11 +67,16 @@ class Composition:
         index = None if self.link is not None else self._left_behind()
         if self.link is not None or index is not None:
             self.supervisor = Supervisor(
-                self.settings, self._tell, lame_duck=self._lame_duck, healthy=self._healthy if self.settings.health_url else None
+                self.settings,
+                self._tell,
+                lame_duck=self._lame_duck,
+                healthy=self._healthy if self.settings.health_url else None,
             )
         verbs: dict[str, Any] = {"stacks": self._stacks}
         if self.supervisor is not None:
-            verbs |= supervisor_verbs(self._request, lambda: self.supervisor is not None and self.supervisor.ready, self.settings.app)
+            verbs |= supervisor_verbs(
+                self._request, lambda: self.supervisor is not None and self.supervisor.ready, self.settings.app
+            )
         else:
             verbs["ping"] = self._ping
         self.control = Control(self.places.run / "agent.sock", verbs)
@@ -105,7 +110,9 @@ class Composition:
     def _server(self) -> Server:
         settings = self.settings
         token = new_token(self.places.run / "token")
-        controls = {"restart": self._begin("restart"), "reload": self._begin("reload")} if self.supervisor is not None else {}
+        controls = (
+            {"restart": self._begin("restart"), "reload": self._begin("reload")} if self.supervisor is not None else {}
+        )
         server = Server(
             routes(self.agent, self.history, controls=controls),
             token=token,
@@ -192,7 +199,9 @@ class Composition:
         if self.supervisor is None:
             return
         self.agent.keeper_pid = None
-        self.agent.note("the keeper has died: exit statuses are unknown from here on, nothing can be restarted", level="critical")
+        self.agent.note(
+            "the keeper has died: exit statuses are unknown from here on, nothing can be restarted", level="critical"
+        )
         self.supervisor.keeper_lost(_clock.monotonic())
         self._watch_members()
         self.agent.wake()
@@ -251,7 +260,11 @@ class Composition:
     def _begin(self, what: str) -> Any:
         async def act(asked: Mapping[str, Any]) -> Mapping[str, Any]:
             if not self._request(what, asked.get("slot")):
-                raise Unavailable(f"{what} is not possible", why="There is no such worker, or the keeper has died.", hint="See /api/snapshot.")
+                raise Unavailable(
+                    f"{what} is not possible",
+                    why="There is no such worker, or the keeper has died.",
+                    hint="See /api/snapshot.",
+                )
             return {"what": f"{what} of {self.settings.app} has begun"}
 
         return act
@@ -261,17 +274,26 @@ class Composition:
         wanted = message.get("slot")
         found = {}
         for worker in snapshot.workers if snapshot is not None else ():
-            member = next((one for one in self.agent.members() if one.slot == worker.slot and wanted in {None, worker.slot}), None)
+            member = next(
+                (one for one in self.agent.members() if one.slot == worker.slot and wanted in {None, worker.slot}), None
+            )
             if member is not None and member.state not in {WorkerState.EXITED, WorkerState.LOST}:
                 dumped = await self.agent.dump(member)
                 found[str(worker.slot)] = dumped.text or f"no stacks: {dumped.why_not}"
         if not found:
-            raise Unavailable("there is no such worker to ask", why="It has ended, or the slot is wrong.", hint="roadworthy status")
+            raise Unavailable(
+                "there is no such worker to ask", why="It has ended, or the slot is wrong.", hint="roadworthy status"
+            )
         return {"what": f"stacks of {self.settings.app}", "stacks": found}
 
     def _ping(self, _message: Mapping[str, Any]) -> Mapping[str, Any]:
         snapshot = self.agent.latest()
-        return {"what": "pong", "app": self.settings.app, "pid": os.getpid(), "ready": snapshot is not None and snapshot.verdict.ready}
+        return {
+            "what": "pong",
+            "app": self.settings.app,
+            "pid": os.getpid(),
+            "ready": snapshot is not None and snapshot.verdict.ready,
+        }
 
     def _healthy(self) -> bool | None:
         snapshot = self.agent.latest()
@@ -279,7 +301,12 @@ class Composition:
         return None if found is None or found.at is None else found.status is Status.OK
 
     def _lame_duck(self, pids: Any) -> None:
-        self.page.publish({"log_levels": {"": self.settings.log_level.upper()} if self.settings.log_level else {}, "lame_duck": list(pids)})
+        self.page.publish(
+            {
+                "log_levels": {"": self.settings.log_level.upper()} if self.settings.log_level else {},
+                "lame_duck": list(pids),
+            }
+        )
 
     async def _collect(self) -> None:
         """Have the program's collectors run, each process in turn; what they return they keep as gauges in their arena."""
@@ -321,8 +348,12 @@ def load(run_dir: Path) -> tuple[RunSettings, Places]:
     try:
         settings = RunSettings.from_json(path.read_text("utf-8"))
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ConfigurationError(f"{path} cannot be used", why=str(error), hint="Start the program anew with `roadworthy run`.") from error
-    return settings, make(Places(settings.app, Path(settings.arena_dir), Path(settings.run_dir), Path(settings.state_dir)))
+        raise ConfigurationError(
+            f"{path} cannot be used", why=str(error), hint="Start the program anew with `roadworthy run`."
+        ) from error
+    return settings, make(
+        Places(settings.app, Path(settings.arena_dir), Path(settings.run_dir), Path(settings.state_dir))
+    )
 
 
 async def _serve(settings: RunSettings, places: Places) -> None:

@@ -53,7 +53,7 @@ def resolve(program: str, path: str | None = None) -> str:
 
 
 def python_of(command: Sequence[str], executable: str) -> Python | None:
-    """Return the Python that will run ``command``, by its name or by the script's first line; None when it is something else."""
+    """Return the Python that will run ``command``, by its name or the script's first line; None for something else."""
     if _PYTHON.match(Path(executable).name):
         return _parse(executable, command[1:])
     try:
@@ -81,7 +81,7 @@ def _parse(executable: str, arguments: Sequence[str]) -> Python:
         word = rest.pop(0)
         if word == "-m":
             return Python(executable, tuple(options), module=rest[0] if rest else "")
-        if word == "-c" or word == "-" or not word.startswith("-"):
+        if word in {"-c", "-"} or not word.startswith("-"):
             return Python(executable, tuple(options), script="" if word in {"-c", "-"} else word)
         options.append(word)
         if word in _WITH_VALUE and rest:
@@ -104,7 +104,7 @@ def default_name(command: Sequence[str], python: Python | None) -> str:
 
 
 def cannot_inject(python: Python | None, program: str) -> str:
-    """Return why our runtime cannot go into the program, or an empty text when it can; may ask the interpreter its version."""
+    """Return why our runtime cannot go into the program, or an empty text; may ask the interpreter its version."""
     if python is None:
         return f"{Path(program).name} is not started by a Python interpreter that we can see"
     for option in python.options:
@@ -114,7 +114,8 @@ def cannot_inject(python: Python | None, program: str) -> str:
     if version is None:
         return f"{python.path} does not tell its version"
     if version < OLDEST_INJECTED:
-        return f"{python.path} is Python {version[0]}.{version[1]}; our runtime needs {OLDEST_INJECTED[0]}.{OLDEST_INJECTED[1]}"
+        oldest = ".".join(map(str, OLDEST_INJECTED))
+        return f"{python.path} is Python {version[0]}.{version[1]}; our runtime needs {oldest}"
     return ""
 
 

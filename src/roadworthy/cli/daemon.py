@@ -38,7 +38,7 @@ def check_daemon(env: Mapping[str, str]) -> None:
 
 
 def check_pid_file(path: Path) -> None:
-    """Raise :class:`Unavailable` when the pid file names a living process or cannot be written; a stale one is no obstacle."""
+    """Raise :class:`Unavailable` when the pid file names a living process or cannot be read; a stale one is fine."""
     try:
         lines = path.read_text(encoding="ascii", errors="replace").split()
     except FileNotFoundError:

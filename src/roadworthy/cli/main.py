@@ -56,7 +56,7 @@ def root() -> None:
 
 
 def main(argv: list[str] | None = None) -> NoReturn:
-    """Run the command line and exit with its status; every expected failure is told in three lines, never a traceback."""
+    """Run the command line and exit with its status; an expected failure is three lines, never a traceback."""
     try:
         result = root.main(args=argv, prog_name="roadworthy", standalone_mode=False)
         code = result if isinstance(result, int) else 0

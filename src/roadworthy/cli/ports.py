@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from pathlib import Path
 
@@ -14,7 +13,7 @@ _LISTENING = "0A"
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening TCP socket; raises :class:`PortInUse`, naming the owner where /proc tells, or :class:`Unavailable`."""
+    """Return a listening TCP socket; raises :class:`PortInUse`, naming the owner if known, or :class:`Unavailable`."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except socket.gaierror as error:
@@ -57,7 +56,7 @@ def owner(port: int) -> str:
         return ""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if any(os.readlink(entry.path) in inodes for entry in os.scandir(folder / "fd")):
+            if any(str(entry.readlink()) in inodes for entry in (folder / "fd").iterdir()):
                 comm = (folder / "comm").read_text(encoding="utf-8", errors="replace").strip()
                 return f"{comm} (pid {folder.name})"
         except OSError:

@@ -103,7 +103,7 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
     help="A Host header that the operations API accepts.",
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
-def run(command: tuple[str, ...], **given: Any) -> int:
+def run(command: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - click's options, typed where they are read
     """Run COMMAND, keep it running, and exit with its status.
 
     Everything after -- belongs to the program: roadworthy run --port 8000 -- python app.py
@@ -152,7 +152,7 @@ def _settings(command: tuple[str, ...], given: dict[str, Any]) -> RunSettings:
 
 
 def _claim_name(wanted: str, *, given: bool) -> tuple[Places, int]:
-    """Return the places of the first free name and the lock on it; a name that was asked for is refused when it is taken."""
+    """Return the places of the first free name and the lock on it; a taken name that was asked for is refused."""
     for number in range(1, MOST_NAMES):
         app = make(places(wanted if number == 1 else f"{wanted}-{number}"))
         lock = claim(app)
@@ -197,6 +197,7 @@ def _clean(found: Running) -> None:
 
 
 def _start(settings: RunSettings, app: Places, lock: int, python: Python | None, executable: str) -> int:
+    """Become the keeper, or, with ``--daemon``, return the exit code when the keeper in the background is up."""
     reason = sharing(settings, python, executable)
     descriptors = {"lock": lock}
     if settings.port is not None:
@@ -211,7 +212,7 @@ def _start(settings: RunSettings, app: Places, lock: int, python: Python | None,
         return _report(settings, app, pid)
     if settings.pid_file:
         write_pid_file(Path(settings.pid_file))
-    _become_keeper(settings, app, descriptors)
+    return _become_keeper(settings, app, descriptors)
 
 
 def _become_keeper(settings: RunSettings, app: Places, descriptors: dict[str, int]) -> NoReturn:
@@ -231,7 +232,8 @@ def _become_keeper(settings: RunSettings, app: Places, descriptors: dict[str, in
     sys.stdout.flush()
     sys.stderr.flush()
     # Isolated and without site: what is installed or set in the program's environment does not reach the keeper.
-    os.execv(sys.executable, [sys.executable, "-I", "-S", "-X", "utf8", str(keeper), str(path), *given])  # noqa: S606 - no shell is the point
+    command = [sys.executable, "-I", "-S", "-X", "utf8", str(keeper), str(path), *given]
+    os.execv(command[0], command)  # noqa: S606 - no shell is the point
 
 
 def _report(settings: RunSettings, app: Places, pid: int) -> int:

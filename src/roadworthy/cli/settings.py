@@ -1,4 +1,4 @@
-"""From options and environment to :class:`RunSettings`: what was asked for is checked here, before anything is started."""
+"""From options and environment to :class:`RunSettings`: what was asked for is checked before anything is started."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from roadworthy.cli.command import Python, cannot_inject, default_name
@@ -15,6 +15,9 @@ from roadworthy.cli.errors import warn
 from roadworthy.config.places import Places, check_name
 from roadworthy.config.values import CheckSetting, RunSettings
 from roadworthy.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CHECK_SCHEMES = (
     "tcp",
@@ -87,7 +90,7 @@ def app_name(given: str, command: Sequence[str], python: Python | None) -> str:
 
 
 def sharing(settings: RunSettings, python: Python | None, executable: str) -> str:
-    """Return why the workers cannot be given our listening socket, or an empty text; warns and refuses where that matters.
+    """Return why the workers cannot be given our listening socket, or an empty text; warns where that matters.
 
     Raises :class:`UsageError` for several workers that would each bind the same port.
     """
@@ -101,7 +104,7 @@ def sharing(settings: RunSettings, python: Python | None, executable: str) -> st
     if reason and settings.workers > 1:
         raise UsageError(
             f"{settings.workers} workers cannot share port {settings.port}",
-            why=f"{reason[0].upper()}{reason[1:]}, so each worker would bind the port itself and all but one would fail.",
+            why=f"{reason[0].upper()}{reason[1:]}: each worker would bind the port itself and all but one fail.",
             hint="Use --workers 1, or let the program's own server start its workers.",
         )
     return reason

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from roadworthy.errors import Unavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _ANSWER_MOST = 16 << 20
 
@@ -31,7 +33,7 @@ def ask(path: Path, message: Mapping[str, Any], timeout: float = 10.0) -> dict[s
         raise Unavailable(
             "the agent does not answer",
             why=f"{path}: {error}.",
-            hint="If it has just died it will be back in a moment; `roadworthy attach` starts one where there is no keeper.",
+            hint="One that has just died is back in a moment; without a keeper, `roadworthy attach` starts one.",
         ) from error
     if not isinstance(answer, dict):
         raise Unavailable(

@@ -125,5 +125,6 @@ def reload(name: str | None) -> int:
 def stacks(name: str | None, slot: int | None) -> int:
     """Show what every thread of a program is doing, now."""
     answer = _ask(find(name), _with_slot("stacks", slot), timeout=30.0)
-    print(answer.get("text") or answer["what"])
+    for number, text in sorted(answer["stacks"].items()):
+        print(f"worker {number}:\n{text}")
     return 0

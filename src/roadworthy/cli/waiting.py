@@ -6,13 +6,17 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from roadworthy import _clock
 from roadworthy.cli.running import look, start_ticks
 from roadworthy.cli.socket import ask
-from roadworthy.config.places import Places
 from roadworthy.errors import RoadworthyError, Unavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from roadworthy.config.places import Places
 
 UP_WITHIN = 15.0
 LATE = 5.0
@@ -72,7 +76,8 @@ def is_ready(app: Places) -> bool:
         return bool(answer["ready"])
     try:
         url = json.loads((app.run / "agent.json").read_text(encoding="utf-8"))["url"]
-        with urllib.request.urlopen(f"{str(url).rstrip('/')}/readyz", timeout=2.0) as reply:  # noqa: S310 - our own agent's
+        probe = f"{str(url).rstrip('/')}/readyz"
+        with urllib.request.urlopen(probe, timeout=2.0) as reply:  # noqa: S310 - our own agent's address
             return bool(reply.status == 200)  # noqa: PLR2004 - HTTP's OK
     except (OSError, ValueError, KeyError, urllib.error.URLError):
         return False

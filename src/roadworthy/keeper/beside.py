@@ -31,7 +31,20 @@ _MESSAGE_MOST = 1 << 18
 class Agent:
     """The agent's process and the keeper's end of the socket to it."""
 
-    __slots__ = ("_argv", "_env", "_log", "_queue", "_wait", "end", "next_start", "pid", "spoke", "started", "ticks")
+    __slots__ = (
+        "_argv",
+        "_env",
+        "_log",
+        "_queue",
+        "_wait",
+        "end",
+        "failures",
+        "next_start",
+        "pid",
+        "spoke",
+        "started",
+        "ticks",
+    )
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str], log: str) -> None:
         self._argv = argv
@@ -43,6 +56,8 @@ class Agent:
         self.pid = 0
         self.ticks = 0
         self.started = 0.0
+        self.failures = 0
+        """Deaths in a row that came soon after a start."""
         self.spoke = False
         """Whether this one has said anything: one that only dies again does not decide anything."""
         self.next_start: float | None = 0.0 if argv else None
@@ -73,7 +88,7 @@ class Agent:
             return f"the agent cannot be started: {error.strerror}"
         finally:
             theirs.close()
-        ours.setblocking(False)
+        ours.setblocking(False)  # noqa: FBT003 - the function has no keyword
         self.end = ours
         self.ticks = reap.start_ticks(self.pid) or 0
         self.started = now
@@ -85,6 +100,8 @@ class Agent:
         """Note that its process was collected; it is due again after a growing pause."""
         if now - self.started >= HEALTHY_AFTER:
             self._wait = BACKOFF_FIRST
+            self.failures = 0
+        self.failures += 1
         self.pid = self.ticks = 0
         self.hang_up()
         self._later(now)

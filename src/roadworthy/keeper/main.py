@@ -39,6 +39,9 @@ GOODBYE = 3.0
 FLUSH_MOST = 5.0
 """Seconds without progress that unread output may hold up the end."""
 
+AGENT_FAILURES = 3
+"""Deaths of the agent soon after its start, in a row, from which it is said."""
+
 UNSEEN_MOST = 64
 OUTPUT_LOG_MOST = 16 << 20
 _TRIM_EVERY = 30.0
@@ -139,7 +142,7 @@ class Keeper:
             self._stop_all(self.settings["stop_grace"], None)
         elif what == "notify":
             notify.send(self.settings["notify_socket"], str(message["text"]))
-        elif what == "say":
+        elif what == "say" or what == "say":
             self._say(str(message["text"]))
         elif what == "signal":
             reap.send(int(message["pid"]), int(message["start_ticks"]), int(message["signal"]))
@@ -194,6 +197,10 @@ class Keeper:
             if pid == self._agent.pid:
                 self.program.exempt.discard(pid)
                 self._agent.died(now)
+                if self._agent.failures == AGENT_FAILURES and not self._stopping:
+                    self._say(
+                        f"the agent ends again and again: see {self.settings['state_dir']}/agent.log; the program is fine"
+                    )
                 self._dirty = True
             else:
                 self.program.collected(pid, status, usage)
@@ -296,7 +303,7 @@ class Keeper:
         """Flush, let the agent say its last, leave nothing behind, and return the exit status."""
         self._publish()
         limit = _clock.monotonic() + FLUSH_MOST
-        while (behind := self.program.behind) and (now := _clock.monotonic()) < limit and self._interrupts < 2:
+        while (behind := self.program.behind) and (now := _clock.monotonic()) < limit and self._interrupts <= 1:
             if self.program.flush(now):
                 limit = now + FLUSH_MOST
             else:

@@ -1,8 +1,8 @@
 """The program's output: append-only files that it writes, passed on unchanged and given back to the file system.
 
 A pipe would break the program when its reader dies and block it at 64 KiB when its reader is slow; a file does neither.
-What was passed on is punched out except for the newest ``KEEP`` bytes, which the agent reads at its own offset, so offsets
-never shift. When whoever reads our output does not take it, the program goes on and the oldest is left out, and said so.
+What was passed on is punched out except for the newest ``KEEP`` bytes, which the agent reads at its own offset, so
+offsets never shift. When our output is not taken, the program goes on and the oldest is left out, and said so.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ LAG_SLOW = 256 << 20
 STUCK_AFTER = 5.0
 
 _CHUNK = 1 << 18
+_TAIL = 32
+"""Bytes before what is new that are compared to see whether the file was written anew."""
+
 _PIPE_SIZE = 1 << 20
 _PASS_MOST = 1 << 22
 
@@ -42,8 +45,8 @@ _PASS_MOST = 1 << 22
 class Sink:
     """One of our own output descriptors, written to without ever waiting.
 
-    The descriptor's own flags stay as they are: they belong to everybody who shares it (the shell, for one). A pipe or a
-    terminal is opened once more with ``O_NONBLOCK``; a socket is sent to with ``MSG_DONTWAIT``; a file does not block.
+    The descriptor's own flags stay as they are: they belong to everybody who shares it (the shell, for one). A pipe or
+    a terminal is opened once more with ``O_NONBLOCK``; a socket is sent to with ``MSG_DONTWAIT``; a file does not block.
     """
 
     __slots__ = ("_pipe", "_poll", "_socket", "blocked", "closed", "fd", "progress")
@@ -80,7 +83,7 @@ class Sink:
             self._poll.register(fd, select.POLLOUT)
 
     def write(self, data: bytes, now: float) -> int:
-        """Write what fits and return how much; 0 when nothing does now. After an error it is ``closed`` and takes all."""
+        """Write what fits and return how much; 0 when nothing does now. After an error it is closed and takes all."""
         return self._take(len(data), now, lambda: self._write(data))
 
     def copy(self, source: int, offset: int, count: int, now: float) -> int:
@@ -119,12 +122,13 @@ class Sink:
 class Stream:
     """One output file of one generation of a worker, and how much of it was passed on."""
 
-    __slots__ = ("_fd", "_punchable", "left_out", "passed", "path", "punched", "sink")
+    __slots__ = ("_fd", "_punchable", "_tail", "left_out", "passed", "path", "punched", "sink")
 
     def __init__(self, path: str, sink: Sink) -> None:
         """Make the file anew; raises ``OSError``."""
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self._punchable = True
+        self._tail = b""
         self.path = path
         self.sink = sink
         self.passed = 0
@@ -134,8 +138,10 @@ class Stream:
     def pump(self, now: float) -> int:
         """Pass on what is new, as far as it is taken, and return how many bytes moved."""
         size = os.fstat(self._fd).st_size
-        if size < self.passed:  # the program truncated its own output (`> /dev/stderr` in a shell does): begin again
-            self.passed = self.punched = 0
+        if size < self.passed or (size > self.passed and self._rewritten()):
+            self.passed = self.punched = (
+                0  # truncated by the program itself (`> /dev/stderr` in a shell does): begin again
+            )
         start = self.passed
         while self.passed < size and self.passed - start < _PASS_MOST:
             taken = self.sink.copy(self._fd, self.passed, size - self.passed, now)
@@ -145,8 +151,13 @@ class Stream:
                 break
         if self.left_out and self.passed > start and not self.sink.closed:
             self._say(now)
+        if self.passed > start:
+            self._tail = os.pread(self._fd, _TAIL, max(0, self.passed - _TAIL))
         self._reclaim()
         return self.passed - start
+
+    def _rewritten(self) -> bool:
+        return os.pread(self._fd, len(self._tail), self.passed - len(self._tail)) != self._tail
 
     @property
     def behind(self) -> int:

@@ -1,7 +1,7 @@
 """The program's workers as processes: started, collected, followed when they daemonize, stopped with all that descends.
 
-As subreaper the keeper is the parent of every orphan below it, so nothing that a worker started can escape: an orphan is
-given to the worker whose marks its environment carries, else to the one whose process group or session it is in.
+As subreaper the keeper is the parent of every orphan below it, so nothing that a worker started can escape: an orphan
+is given to the worker whose marks its environment carries, else to the one whose process group or session it is in.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class Program:
                 del self.workers[key]
 
     # -------------------------------------------------------------------------------------------------------- end
-    def collected(self, pid: int, status: int, usage: Any) -> None:
+    def collected(self, pid: int, status: int, usage: Any) -> None:  # noqa: ANN401 - resource.struct_rusage, without importing resource
         """Take note of a child that was collected: a worker's main process or an orphan."""
         code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else None
         signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
@@ -199,9 +199,12 @@ class Program:
         """Look whether stopping and followed trees are gone, and kill what outlived its grace."""
         waiting = [w for w in self.workers.values() if w.state == STOPPING or (w.state == RUNNING and not w.main)]
         due = any(w.stop_by is not None and w.stop_by <= now and now - w.swept >= SWEEP_EVERY for w in waiting)
-        if not waiting or not (self._look_now or due or now - self._looked >= LOOK_EVERY):
+        look, self._look_now = (
+            self._look_now,
+            False,
+        )  # with nobody waiting there is nothing to look at: it must not stay set
+        if not waiting or not (look or due or now - self._looked >= LOOK_EVERY):
             return
-        self._look_now = False
         self._looked = now
         members = self.members(reap.table())
         for worker in waiting:
@@ -242,7 +245,7 @@ class Program:
     def left_of(self, worker: Worker) -> list[reap.Process]:
         """Return what lives of a worker, for sure: a process that forked while the table was read is found, too.
 
-        One that was seen dead may have had a child that was not listed yet; a look that shows no newly dead one has no gap.
+        One that was seen dead may have had a child that was not listed yet; a look without a newly dead one has no gap.
         """
         known: set[int] = set()
         while True:

@@ -1,4 +1,4 @@
-"""Processes as the kernel shows them: the table, who descends from whom, signalling without hitting a stranger, reaping.
+"""Processes as the kernel shows them: the table, descent, signalling without hitting a stranger, reaping.
 
 A pid alone is no identity: pid and start ticks are. A signal goes through a pidfd that is opened first and compared
 then, so a number that was given to another process in between is never hit.
@@ -81,7 +81,7 @@ def marks(pid: int) -> dict[str, str]:
 
 
 def below(rows: dict[int, Process], roots: Iterable[int], skip: Iterable[int] = ()) -> list[Process]:
-    """Return the living processes among ``roots`` and their descendants, parents first, without the trees in ``skip``."""
+    """Return the living among ``roots`` and their descendants, parents first, without the trees in ``skip``."""
     children: dict[int, list[int]] = {}
     for row in rows.values():
         children.setdefault(row.parent, []).append(row.pid)

@@ -1,4 +1,4 @@
-"""Starting processes: ``posix_spawn``, so that nothing of ours runs between fork and exec and a failure comes back at once."""
+"""Starting processes by ``posix_spawn``: nothing of ours runs between fork and exec, a failure comes back at once."""
 
 from __future__ import annotations
 

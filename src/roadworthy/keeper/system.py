@@ -14,18 +14,18 @@ _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c
 
 
 def become_subreaper() -> None:
-    """Have every orphan below this process re-parented to it; raises ``OSError`` when the kernel cannot (before 3.4)."""
+    """Have every orphan below this process re-parented to it; raises ``OSError`` when the kernel cannot."""
     if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")
 
 
 def set_name(name: str) -> None:
-    """Show ``name`` (at most 15 bytes) for this process in ``ps`` and ``top``; without effect where it is not possible."""
+    """Show ``name`` (at most 15 bytes) for this process in ``ps`` and ``top``, where that is possible."""
     _libc.prctl(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
 def punch_hole(fd: int, start: int, end: int) -> None:
-    """Give the bytes from ``start`` to ``end`` of a file back to the file system; its size stays. Raises ``OSError``."""
+    """Give a file's bytes from ``start`` to ``end`` back to the file system; its size stays. Raises ``OSError``."""
     if end > start and _libc.fallocate(fd, _PUNCH_HOLE_KEEP_SIZE, start, end - start) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

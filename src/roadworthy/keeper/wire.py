@@ -28,7 +28,7 @@ class _Plain:
     parse_constant = float
 
 
-def loads(text: str) -> Any:
+def loads(text: str) -> Any:  # noqa: ANN401 - whatever the text holds
     """Return the value that ``text`` holds; raises ``ValueError`` when it is not JSON."""
     if make_scanner is None:
         import json
@@ -41,7 +41,7 @@ def loads(text: str) -> Any:
     return value
 
 
-def dumps(value: object) -> str:
+def dumps(value: object) -> str:  # noqa: PLR0911 - one return a kind of value
     """Return ``value`` as JSON on one line; raises ``TypeError`` for what JSON has no form for."""
     if make_scanner is None:
         import json

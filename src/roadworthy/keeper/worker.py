@@ -13,7 +13,7 @@ DOWN = "down"
 
 
 class Worker:
-    """A generation in a slot. It is down when its main process was collected and nothing that descends from it lives."""
+    """A generation in a slot; down when its main process was collected and nothing that descends from it lives."""
 
     __slots__ = (
         "exit",

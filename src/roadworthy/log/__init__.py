@@ -1,1 +1,1 @@
-
+"""What is written down: redaction and correlation."""

@@ -14,7 +14,7 @@ def current() -> str:
 
 
 def bind(identifier: str) -> Token[str]:
-    """Set this context's correlation identifier (at most 64 characters, one line); hand the result to :func:`unbind`."""
+    """Set this context's correlation identifier (64 characters at most); hand the result to :func:`unbind`."""
     from roadworthy.log.redact import one_line
 
     return _current.set(one_line(identifier[:_LONGEST]))

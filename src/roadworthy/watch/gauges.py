@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from roadworthy.arena.layout import bucket_bounds
-from roadworthy.types import Beat, Kind, Labels, Operation, Resources, Series
+from roadworthy.types import Beat, Kind, Labels, Operation, Resources, Series, System
 from roadworthy.watch.operations import RATE_WINDOW, Windows
 
 KEYS: Final = (
@@ -128,6 +128,12 @@ class Gauges:
         return self._gc.add(now, sum(sums)) if sums else None
 
 
+_SYSTEM: Final = (
+    "cpu_percent", "load1", "memory_used", "memory_percent", "disk_used", "disk_percent", "disk_read", "disk_write",
+    "net_received", "net_sent", "processes",
+)  # fmt: skip
+
+
 class Names:
     """The names of figures in the history; remembered, because building a thousand strings a second would cost more."""
 
@@ -142,6 +148,7 @@ class Names:
         workers: Mapping[int, Resources],
         operations: Iterable[Operation],
         series: Iterable[Series],
+        system: System | None = None,
     ) -> dict[str, float]:
         """Return what is recorded of a tick, by name; what was not measured is left out, so that it becomes a gap."""
         found: dict[str, float | None] = dict(gauges)
@@ -156,6 +163,8 @@ class Names:
                 )
                 self._operations[one.name] = names
             found.update(zip(names, (one.rate, one.p50, one.p95, one.p99, one.failures, one.count), strict=True))
+        if system is not None:
+            found |= {f"system.{name}": getattr(system, name) for name in _SYSTEM}
         known = self._series
         for metric in series:
             if metric.value is not None:

@@ -306,7 +306,7 @@ def worst_first(operation: Operation) -> tuple[float, float, float, str]:
 def quantiles(
     buckets: Mapping[int, int], shares: Sequence[float], largest: float | None, scale: float
 ) -> list[float | None]:
-    """Return several quantiles (shares ascending) in one pass; each is that of :func:`roadworthy.arena.layout.quantile`."""
+    """Return several quantiles (shares ascending) in one pass, as :func:`~roadworthy.arena.layout.quantile` one."""
     total = sum(buckets.values())
     if total <= 0:
         return [None] * len(shares)

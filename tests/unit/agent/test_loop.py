@@ -310,37 +310,45 @@ def test_ticks_keep_to_their_schedule_and_a_wake_makes_one_at_once(made):
     assert seen[:3] == [1, 2, 3]
 
 
-class Program:
-    """The program's end of the socket, as far as a test needs it."""
-
-    def __init__(self, *answers):
-        self.answers = list(answers)
-        self.asked = []
-
-    def declared_checks(self):
-        return []
-
-    def collectors(self):
-        return [(1, "pool")]
-
-    async def collect(self, pid, name, timeout):  # noqa: ASYNC109 - told to the program
-        self.asked.append((pid, name))
-        return self.answers.pop(0)
-
-
-def test_the_programs_collectors_are_asked_and_one_that_fails_is_told_once(made):
+def test_trends_come_from_the_history_and_tell_the_time_to_the_limit(made):
     agent = made(Crew(None))
-    agent._control = Program({"ok": True}, {"ok": False, "detail": "no pool"}, {"ok": False, "detail": "no pool"})
+    snapshot = agent.tick()
+    for second in range(600):
+        agent._history.append(snapshot.at - 600 + second, {"app.rss": 1e9 + second * 1e6})
+    limited = replace(snapshot, at=snapshot.at, resources=replace(snapshot.resources, memory_limit=int(2.6e9)))
+    agent._snapshot = limited
+    found = agent.trends(hours=600 / 3600)
+    assert found["app.rss"].label == "increasing"
+    assert found["app.rss"].limit_in == pytest.approx(1000, rel=0.1)
+    assert found["app.threads"].label == "unknown"
 
-    async def work():
-        for _ in range(3):
-            agent._next_collect = 0.0
-            agent.tick()
-            while agent._tasks:  # noqa: ASYNC110 - they end by themselves
-                await asyncio.sleep(0)
-        await agent._checks.close()
 
-    asyncio.run(work())
-    assert agent._control.asked == [(1, "pool")] * 3
-    told = [event.text for _, event in agent.recent_events(0, 100) if "collector" in event.text]
-    assert told == ["collector pool: no pool"]
+def test_the_command_is_shown_word_by_word_without_secrets(home):
+    settings = RunSettings(app="demo", command=("python", "my app.py", "--password", "hunter2", "--fast"), cwd="/")
+    history = SqliteHistory(home.state / "history")
+    agent = Agent(settings, home, history)
+    command = agent.tick().command
+    asyncio.run(agent.close())
+    history.close()
+    assert command == ("python", "my app.py", "--password", "[redacted]", "--fast")
+
+
+def test_figures_counted_just_before_a_death_are_in_the_windows(made, home):
+    agent = made(Crew(None))
+    agent.tick()
+    pid = killed_child(home)
+    agent.keeper_says(exited(pid))
+    assert next(one.count for one in agent.tick().signals if one.name == "done") == 7
+
+
+def test_at_its_end_the_agent_leaves_no_arena_of_an_ended_process_behind(home):
+    crew = Crew(None)
+    history = SqliteHistory(home.state / "history")
+    agent = Agent(RunSettings(app="demo", command=(), cwd="/"), home, history, crew)
+    agent.tick()
+    pid = killed_child(home)
+    crew.asked = True
+    agent.died(exited(pid))
+    asyncio.run(agent.close())
+    history.close()
+    assert not list(home.arena.glob("*.arena"))

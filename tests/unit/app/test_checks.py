@@ -106,7 +106,9 @@ def test_a_check_that_waited_longer_than_its_timeout_is_not_run():
     assert called == []
 
 
-@pytest.mark.parametrize("message", [None, [], {}, {"do": "dance"}, {"do": "check"}, {"id": 1, "do": "collect", "name": 7}])
+@pytest.mark.parametrize(
+    "message", [None, [], {}, {"do": "dance"}, {"do": "check"}, {"id": 1, "do": "collect", "name": 7}]
+)
 def test_messages_of_any_kind_never_raise(message):
     agent_socket.handle(message)
 
@@ -116,7 +118,8 @@ def test_a_collector_gives_figures_under_dotted_names(seen):
         name = "t.cache"
 
         def collect(self):
-            return {"hits": 3, "by": {"kind": {"a": 1.5}}, "timestamp": 1, "bad": "x", "nan": float("nan"), "flag": True}
+            by = {"kind": {"a": 1.5}}
+            return {"hits": 3, "by": by, "timestamp": 1, "bad": "x", "nan": float("nan"), "flag": True}
 
     rw.collector(Cache())
     answer = agent_socket.handle({"id": 1, "do": "collect", "name": "t.cache"})

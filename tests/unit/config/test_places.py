@@ -45,7 +45,10 @@ def test_without_any_variable_the_state_lives_below_home():
 
 
 def test_an_unwritable_runtime_directory_is_passed_over(tmp_path):
-    assert places.run_root({"XDG_RUNTIME_DIR": str(tmp_path / "missing"), "TMPDIR": str(tmp_path)}) != tmp_path / "missing/roadworthy"
+    assert (
+        places.run_root({"XDG_RUNTIME_DIR": str(tmp_path / "missing"), "TMPDIR": str(tmp_path)})
+        != tmp_path / "missing/roadworthy"
+    )
 
 
 def test_a_shared_memory_too_small_for_arenas_is_passed_over(tmp_path, monkeypatch):

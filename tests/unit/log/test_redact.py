@@ -161,7 +161,9 @@ def test_text_made_of_punctuation_is_taken_too(text):
 
 
 @pytest.mark.timeout(20)
-@pytest.mark.parametrize("text", ["a" * 200_000, "a=" * 50_000, "'" * 100_000, "password=" * 10_000, "1 " * 60_000, "a.b@" * 30_000])
+@pytest.mark.parametrize(
+    "text", ["a" * 200_000, "a=" * 50_000, "'" * 100_000, "password=" * 10_000, "1 " * 60_000, "a.b@" * 30_000]
+)
 def test_long_hostile_text_takes_no_long_time(text):
     assert len(redact(text)) <= 200_000
 
@@ -206,7 +208,7 @@ def test_a_value_is_hidden_by_its_key_or_its_shape():
 
 
 def test_one_line_forges_no_line_and_moves_no_cursor():
-    assert one_line("plain – text") == "plain – text"
+    assert one_line("plain ü text") == "plain ü text"
     assert one_line("a\nb\r\x1b[2Jc\x00\u202e\u2028") == "a\\nb\\r\\x1b[2Jc\\x00\\u202e\\u2028"
 
 

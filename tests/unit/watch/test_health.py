@@ -71,7 +71,7 @@ TABLE = [
     ("a check that has not run", evidence(checks=[check(Status.UNKNOWN, at=None)]), Status.OK, True, True),
     ("few failures", evidence(work=work(1000, 10)), Status.OK, True, True),
     ("six per cent fail", evidence(work=work(1000, 60)), Status.DEGRADED, True, True),
-    ("half of it fails, checks are green", evidence(work=work(1000, 600), checks=[WELL]), Status.UNHEALTHY, True, False),
+    ("half fails, checks are green", evidence(work=work(1000, 600), checks=[WELL]), Status.UNHEALTHY, True, False),
     ("too few attempts to say", evidence(work=work(19, 19)), Status.OK, True, True),
     ("memory at 85 %", evidence(system=System(memory_percent=85.0)), Status.DEGRADED, True, True),
     ("disk at 90 %", evidence(system=System(disk_percent=90.0, disk_path="/data")), Status.DEGRADED, True, True),

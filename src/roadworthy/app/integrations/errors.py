@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from roadworthy.app.inject.patch import MARK, disguise, wrap
+from roadworthy.app.inject.patch import disguise, wrap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,11 +21,6 @@ def record(error: BaseException, operation: str = "", *, handled: bool = False, 
     """Record ``error``; the same one reported again by a layer further out is counted once."""
     from roadworthy.app import errors
 
-    if MARK not in error.__dict__:
-        error.__dict__[MARK] = True
-        if "roadworthy.app.operation" not in sys.modules:
-            # Nobody but we can have recorded it: what is remembered under its identity was another that is gone.
-            errors._recent.pop(id(error), None)  # noqa: SLF001 - ours
     errors.record(error, operation=operation, handled=handled, context=context)
 
 

@@ -35,7 +35,7 @@ def install_starlette(module: ModuleType) -> None:
 
 
 def install_fastapi(module: ModuleType) -> None:
-    """Learn the route of what FastAPI includes from another router: it calls such a route past Starlette's ``handle``."""
+    """Learn the route of what FastAPI includes from another router: it passes Starlette's ``handle`` by."""
     context_of = getattr(module, "_get_scope_effective_route_context", None)
     if context_of is None:
         return

@@ -15,8 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from starlette.background import BackgroundTask
-from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.responses import HTMLResponse, Response, StreamingResponse
 
 from roadworthy import _clock
 from roadworthy.errors import RoadworthyError
@@ -24,15 +23,20 @@ from roadworthy.view import health, performance
 from roadworthy.view.openapi import document
 from roadworthy.view.prometheus import OPENMETRICS_TYPE, TEXT_TYPE, Renderer
 from roadworthy.view.snapshot import dumps, plain
+from roadworthy.view.web.accept import preferred
 from roadworthy.view.web.endpoint import Endpoint, Parameter, Problem
 from roadworthy.view.web.pages import dashboard
+from roadworthy.view.web.probes import PROBES, Probes, answer, may_read, mount, probe_routes
 from roadworthy.view.web.stream import Streams
 from roadworthy.watch.operations import worst_first
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+    from starlette.routing import Route
 
     from roadworthy.types import History, Snapshot, SnapshotSource
+
+__all__ = ["PROBES", "PUBLIC", "Control", "Views", "preferred", "probe_routes", "routes"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,7 +44,6 @@ T = TypeVar("T")
 Control = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """Asks for something to be done (``slot`` when it is for one worker) and tells what was begun."""
 
-PROBES = frozenset({"/health", "/healthz", "/livez", "/readyz", "/startupz"})
 PUBLIC = PROBES | {"/", "/health/dashboard/html"}
 """Paths that answer without login wherever the server listens; the page is then without data."""
 
@@ -50,9 +53,6 @@ MOST_NAMES = 50
 
 _INCIDENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 _EVENT_ID = re.compile(r"[0-9]{1,18}\Z")
-_VERBOSE = Parameter("verbose", "flag", "Say what was looked at and how each did.")
-_EXCLUDE = Parameter("exclude", "list", "Leave one thing out; may be repeated.", most=64)
-_PROBE_ANSWERS = ((200, "Yes."), (503, "No, or not known; the body names what failed."))
 
 
 def routes(
@@ -69,85 +69,6 @@ def routes(
     every Prometheus name.
     """
     return mount(Views(source, history, controls or {}, now_ns, prefix).endpoints())
-
-
-def probe_routes(source: SnapshotSource, *, now_ns: Callable[[], int] = _clock.monotonic_ns) -> list[Route]:
-    """Return only what orchestrators and proxies ask, for ``--probe-bind``."""
-    return mount([endpoint for endpoint in Probes(source, now_ns).endpoints() if endpoint.path in PROBES])
-
-
-def mount(endpoints: list[Endpoint]) -> list[Route]:
-    """Return a route for each endpoint."""
-    return [Route(one.path, one.__call__, methods=[one.method], name=f"{one.method} {one.path}") for one in endpoints]
-
-
-class Probes:
-    """Small answers for orchestrators, proxies and uptime services."""
-
-    def __init__(self, source: SnapshotSource, now_ns: Callable[[], int]) -> None:
-        self._source = source
-        self._now_ns = now_ns
-
-    def endpoints(self) -> list[Endpoint]:
-        """Return the table."""
-        text, asked = ("text/plain",), (_VERBOSE, _EXCLUDE)
-        statuses = ((200, "ok or degraded."), (503, "unhealthy, or not known."))
-        return [
-            Endpoint("/health", self.basic, "How it is, in one word.", "health", answers=statuses),
-            Endpoint(
-                "/livez", self.livez, "Is it alive?", "health", parameters=asked, answers=_PROBE_ANSWERS, media=text
-            ),
-            Endpoint(
-                "/readyz",
-                self.readyz,
-                "Can it do its work?",
-                "health",
-                parameters=asked,
-                answers=_PROBE_ANSWERS,
-                media=text,
-            ),
-            Endpoint(
-                "/healthz",
-                self.readyz,
-                "The older name of /readyz.",
-                "health",
-                parameters=asked,
-                answers=_PROBE_ANSWERS,
-                media=text,
-            ),
-            Endpoint(
-                "/startupz",
-                self.startupz,
-                "Is its start over?",
-                "health",
-                parameters=asked,
-                answers=_PROBE_ANSWERS,
-                media=text,
-            ),
-        ]
-
-    async def basic(self, _request: Request, _asked: Mapping[str, Any]) -> Response:
-        """Answer C-02's one word."""
-        code, body = health.basic(self._source.latest(), self._now_ns())
-        return Response(json.dumps(body), code, media_type="application/json")
-
-    async def livez(self, request: Request, asked: Mapping[str, Any]) -> Response:
-        """Answer whether the program lives."""
-        return self._probe("livez", health.alive(self._source.latest(), self._now_ns()), request, asked)
-
-    async def readyz(self, request: Request, asked: Mapping[str, Any]) -> Response:
-        """Answer whether the program can do its work."""
-        name = request.url.path.strip("/")
-        return self._probe(name, health.ready(self._source.latest(), self._now_ns(), asked["exclude"]), request, asked)
-
-    async def startupz(self, request: Request, asked: Mapping[str, Any]) -> Response:
-        """Answer whether the start is over."""
-        return self._probe("startupz", health.started(self._source.latest(), self._now_ns()), request, asked)
-
-    def _probe(self, name: str, items: list[health.ProbeItem], request: Request, asked: Mapping[str, Any]) -> Response:
-        verbose = asked["verbose"] and may_read(request)
-        code, text = health.probe_text(name, items, asked["exclude"], verbose=verbose)
-        return PlainTextResponse(text, code)
 
 
 class Views(Probes):
@@ -426,40 +347,6 @@ class Views(Probes):
             return answer(build(self._now()))
 
         return act
-
-
-def answer(content: Any, status: int = 200) -> Response:  # noqa: ANN401 - any JSON value
-    """Return a JSON answer; raises ``ValueError`` where a figure is no number, which must not have come this far."""
-    return Response(
-        json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")),
-        status,
-        media_type="application/json",
-    )
-
-
-def may_read(request: Request) -> bool:
-    """Return whether this request may see data, as the server decided."""
-    return bool(request.scope.get("roadworthy.reader", True))
-
-
-def preferred(accept: str) -> str:
-    """Return the exposition format for an Accept header: OpenMetrics where it is wanted no less than plain text.
-
-    Anything else, also what nobody can parse, gets the plain text that every scraper reads.
-    """
-    weights = {"application/openmetrics-text": 0.0, "text/plain": 0.0}
-    for part in accept.split(",")[:32]:
-        media, *options = (piece.strip().lower() for piece in part.split(";"))
-        weight = next((option[2:] for option in options if option.startswith("q=")), "1")
-        version = next((option[8:] for option in options if option.startswith("version=")), "")
-        if media not in weights or (media != "text/plain" and version not in {"", "1.0.0", "0.0.1"}):
-            continue
-        try:
-            weights[media] = max(weights[media], float(weight))
-        except ValueError:
-            continue
-    wanted = weights["application/openmetrics-text"]
-    return OPENMETRICS_TYPE if wanted > 0 and wanted >= weights["text/plain"] else TEXT_TYPE
 
 
 def _points(points: Any) -> list[list[float | None]]:  # noqa: ANN401 - as the history gives them

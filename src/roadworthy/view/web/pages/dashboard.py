@@ -32,7 +32,7 @@ _BODY = """
   <select id="log-level" aria-label="least level"><option value="debug">all levels</option><option value="info">info and above</option><option value="warning">warning and above</option><option value="error">error and above</option></select>
   <button type="button" id="pause" aria-pressed="false">Pause</button></div>
   <div class="empty" id="log-empty">nothing was logged or printed yet</div><div class="log" id="log" tabindex="0" role="log" aria-live="off"></div></section>
-<div class="two"><section class="card" id="checks"></section><section class="card" id="signals"></section></div>
+<div class="two"><div><section class="card" id="checks"></section><section class="card" id="starts"></section></div><section class="card" id="signals"></section></div>
 </main>
 <footer><span id="overhead"></span><span id="missed"></span></footer>
 <dialog id="detail"></dialog>
@@ -57,7 +57,9 @@ def assets() -> Assets:
     scripts = sorted(static.joinpath("js").iterdir(), key=lambda found: found.name)
     ours = "\n".join(found.read_text("utf-8") for found in scripts if found.name.endswith(".js"))
     script = f"{vendor.joinpath('uPlot-1.6.32.min.js').read_text('utf-8')}\n(() => {{\n'use strict';\n{ours}}})();\n"
-    style = vendor.joinpath("uPlot-1.6.32.min.css").read_text("utf-8") + static.joinpath("dashboard.css").read_text("utf-8")
+    style = vendor.joinpath("uPlot-1.6.32.min.css").read_text("utf-8") + static.joinpath("dashboard.css").read_text(
+        "utf-8"
+    )
     return Assets(script, style, _hash(script), _hash(style))
 
 

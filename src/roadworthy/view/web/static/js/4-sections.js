@@ -39,19 +39,24 @@ const INCIDENTS = [
 ];
 const CHECKS = [
   ["l", (c) => ({ pill: c.status })], ["l", (c) => (known(c.slot) ? `${c.name} · worker ${c.slot}` : c.name)], ["l wrap", (c) => ({ text: c.detail })],
-  ["narrow", (c) => c.kind], ["", (c) => show(c.duration, "seconds")], ["", (c) => (known(c.at) ? `${span(view.at - c.at)} ago` : "never ran")],
+  ["", (c) => ({ text: show(c.duration, "seconds"), title: c.kind })], ["", (c) => (known(c.at) ? `${span(view.at - c.at)} ago` : "never ran")],
 ];
 const SIGNALS = [
   ["l", (g) => g.kind], ["l wrap", (g) => g.name], ["", (g) => show(g.count, "count")],
   ["", (g) => (known(g.last) ? `${span(view.at - g.last)} ago` : none)],
   ["l", (g) => ({ pill: known(g.last) ? (g.stale ? "warning" : "ok") : g.declared ? "error" : "unknown", text: known(g.last) ? (g.stale ? "late" : "") : g.declared ? "declared, never came" : "not seen" })],
 ];
+const STARTS = [
+  ["l", (u) => clock(u.at)], ["l", (u) => (known(u.slot) ? `${u.slot}` : none)], ["", (u) => (known(u.total) ? span(u.total) : "under way")],
+  ["l wrap", (u) => ({ text: [...u.steps].sort((a, b) => b.took - a.took).slice(0, 3).map((step) => `${step.label} ${show(step.took, "seconds")}`).join(" · ") || none, title: u.steps.map((step) => `${step.label}  at ${show(step.at, "seconds")}, took ${show(step.took, "seconds")}`).join("\n") })],
+];
 const SECTIONS = [
   { id: "workers", title: "Workers", list: (s) => s.workers, key: (w) => w.slot, columns: WORKERS, empty: "no worker is known yet", head: ["slot", "state", "liveness", "pid", "restarts", "up", "CPU", "memory", "threads", "files", "what is known"] },
   { id: "operations", title: "Operations", hint: "worst first", list: (s) => s.operations.slice(0, 40), key: (o) => o.name, columns: OPERATIONS, empty: "no operation was recorded yet", head: ["operation", "rate", "total", "failed", "p50", "p95", "p99", "max", "in flight"] },
   { id: "incidents", title: "Incidents", hint: "select one for its last words", list: (s) => s.incidents, key: (i) => i.id, columns: INCIDENTS, empty: "nothing has died, hung or been replaced", head: ["at", "what", "detected", "recovered"], open: (i) => openIncident(i) },
   { id: "errors", title: "Errors", list: (s) => s.errors.slice(0, 30), key: (e) => e.fingerprint, columns: ERRORS, empty: "no error was recorded", head: ["error", "operation", "count", "last"], open: (e) => openError(e) },
-  { id: "checks", title: "Checks", list: (s) => s.checks, key: (c) => `${c.name}/${c.slot}`, columns: CHECKS, empty: "no check is configured", head: ["state", "check", "says", "kind", "took", "when"] },
+  { id: "checks", title: "Checks", list: (s) => s.checks, key: (c) => `${c.name}/${c.slot}`, columns: CHECKS, empty: "no check is configured", head: ["state", "check", "says", "took", "when"] },
+  { id: "starts", title: "Starts", hint: "slowest steps first", list: (s) => [...s.startups].reverse().slice(0, 10), key: (u) => `${u.pid}/${u.at}`, columns: STARTS, empty: "no start was recorded", head: ["at", "slot", "ready after", "slowest steps"] },
   { id: "signals", title: "Signals really seen", list: (s) => s.signals, key: (g) => `${g.kind}/${g.name}`, columns: SIGNALS, empty: "nothing was received yet", head: ["kind", "name", "count", "last", "state"] },
 ];
 function buildSections() {
