@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support.running import Running, wait_for
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -110,10 +111,13 @@ def test_the_log_can_be_paused_and_searched(page):
 
 def test_the_stream_is_closed_while_the_page_is_hidden_and_comes_back(page):
     playwright.expect(page.locator("#live")).to_have_text("live", timeout=10_000)
-    hide = "(on) => { Object.defineProperty(document, 'hidden', {value: on, configurable: true}); document.dispatchEvent(new Event('visibilitychange')); }"
-    page.evaluate(hide, True)
+    hide = """(on) => {
+        Object.defineProperty(document, 'hidden', {value: on === 1, configurable: true});
+        document.dispatchEvent(new Event('visibilitychange'));
+    }"""
+    page.evaluate(hide, 1)
     playwright.expect(page.locator("#live")).to_contain_text("no news", timeout=15_000)
-    page.evaluate(hide, False)
+    page.evaluate(hide, 0)
     playwright.expect(page.locator("#live")).to_have_text("live", timeout=10_000)
 
 
@@ -137,7 +141,13 @@ def test_the_page_is_small_and_quick_to_paint(chromium, movie):
 
 
 def test_text_of_the_program_is_never_markup(chromium, tmp_path):
-    script = "import logging,time\nlogging.basicConfig()\nwhile True:\n logging.warning('<img src=x onerror=alert(1)><script>alert(2)</script>'); time.sleep(0.2)\n"
+    script = """
+import logging, time
+logging.basicConfig()
+while True:
+    logging.warning('<img src=x onerror=alert(1)><script>alert(2)</script>')
+    time.sleep(0.2)
+"""
     with Running(tmp_path, [sys.executable, "-c", script], name="hostile") as running:
         page = chromium.new_page()
         alerts: list[str] = []

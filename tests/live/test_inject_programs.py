@@ -289,3 +289,15 @@ def test_urllib_and_sqlite_are_measured_and_nothing_of_a_statement_is_kept(host,
     assert host.count("db.client.operation.duration", db__operation__name="COMMIT") == 1
     assert not any(b"topsecret" in path.read_bytes() for path in host.arenas.glob("*.arena"))
     assert host.internal_errors() == 0
+
+
+def test_a_program_without_a_free_descriptor_dies_of_its_own_error(host):
+    code = (
+        "import os, resource\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))\n"
+        "kept = []\n"
+        "while True: kept.append(os.open('/dev/null', os.O_RDONLY))\n"
+    )
+    assert host.run("-c", code) == 1
+    assert "OSError: [Errno 24] Too many open files" in host.err().splitlines()[-1]
+    assert "Error in sys.excepthook" not in host.err()

@@ -11,8 +11,10 @@ import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 ROADWORTHY = [str(Path(sys.executable).with_name("roadworthy"))]
 
@@ -107,7 +109,7 @@ class Running:
             told: dict[str, Any] = json.loads((self.run_dir / "agent.json").read_text())
             if start_ticks(told["pid"]) != told["start_ticks"]:
                 return None
-            with urllib.request.urlopen(told["url"].rstrip("/") + "/livez", timeout=2) as _answer:
+            with urllib.request.urlopen(told["url"].rstrip("/") + "/livez", timeout=2) as _answer:  # noqa: S310 - the agent's own address
                 return told
 
         try:
@@ -119,7 +121,7 @@ class Running:
     def get(self, path: str) -> Any:
         """Return the JSON that the operations API answers to ``path``."""
         told = json.loads((self.run_dir / "agent.json").read_text())
-        with urllib.request.urlopen(told["url"].rstrip("/") + path, timeout=5) as answer:
+        with urllib.request.urlopen(told["url"].rstrip("/") + path, timeout=5) as answer:  # noqa: S310 - as above
             return json.load(answer)
 
     def snapshot(self) -> dict[str, Any]:
@@ -140,9 +142,8 @@ class Running:
             found: dict[str, Any] = wait_for(look, what, timeout, 0.1)
         except NotSeen as error:
             brief = {key: last.get(key) for key in ("verdict", "workers", "incidents")}
-            raise NotSeen(
-                f"{error}\n{json.dumps(brief)[:3000]}\n--- output\n{self.text()[-2000:]}\n--- agent.log\n{self.log()[-3000:]}"
-            ) from None
+            seen = [json.dumps(brief)[:3000], "--- output", self.text()[-2000:], "--- agent.log", self.log()[-3000:]]
+            raise NotSeen("\n".join([str(error), *seen])) from None
         return found
 
     def worker_pid(self, slot: int = 0) -> int:

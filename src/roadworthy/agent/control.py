@@ -59,6 +59,7 @@ class Control:
         self._numbers = itertools.count(1)
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen; a socket that a dead agent left is replaced. Raises :class:`Unavailable`."""
@@ -88,6 +89,8 @@ class Control:
             writer.close()
         self._path.unlink(missing_ok=True)
         self._server = None
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1.0)
 
     # ---------------------------------------------------------------------------------------------------- the program
     def declared_checks(self) -> list[Declared]:
@@ -152,6 +155,9 @@ class Control:
     # ------------------------------------------------------------------------------------------------------- serving
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client: Client | None = None
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - asyncio runs this in a task
+        self._tasks.add(task)
         self._open.add(writer)
         try:
             peer, uid = _peer(writer)
@@ -173,6 +179,7 @@ class Control:
             if client is not None:
                 self._goodbye(client)
             writer.close()
+            self._tasks.discard(task)
 
     def _welcome(self, hello: Mapping[str, Any], peer: int, writer: asyncio.StreamWriter) -> Client:
         slot = hello.get("slot")

@@ -1,7 +1,7 @@
-"""The agent's process: what ``roadworthy run`` starts beside the program. Everything is put together here.
+"""The agent's process, which ``roadworthy run`` starts beside the program. Everything is put together here.
 
 Started by the keeper with the run directory as its argument; :mod:`roadworthy.cli.attach` starts the same without a
-keeper. Settings come resolved from ``run.json``. Nobody's program depends on this process: it may be killed at any time.
+keeper. Settings come resolved from ``run.json``. No program depends on this process: it may be killed at any time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ from roadworthy.config.values import RunSettings
 from roadworthy.errors import ConfigurationError, RoadworthyError, Unavailable
 from roadworthy.types import Status, WorkerState
 from roadworthy.view.web.app import PUBLIC, routes
+from roadworthy.view.web.app import Control as View
 
 COLLECT_EVERY: Final = 1.0
 """Seconds between two rounds of the program's own collectors."""
@@ -195,7 +196,7 @@ class Composition:
             self._schedule()
 
     def _keeper_lost(self) -> None:
-        """Go on looking after a keeper's death: the program is unharmed, but nobody can collect exit statuses any more."""
+        """Go on looking after a keeper's death: the program is unharmed, but nobody can collect exit statuses."""
         if self.supervisor is None:
             return
         self.agent.keeper_pid = None
@@ -219,8 +220,8 @@ class Composition:
         for member in self.supervisor.members():
             if member.pid == pid:
                 died = {
-                    "t": "exited", "slot": member.slot, "generation": member.generation, "pid": pid, "start_ticks": member.start_ticks,
-                    "code": None, "signal": None, "core": False, "at_ns": at_ns,
+                    "t": "exited", "slot": member.slot, "generation": member.generation, "pid": pid,
+                    "start_ticks": member.start_ticks, "code": None, "signal": None, "core": False, "at_ns": at_ns,
                 }  # fmt: skip
                 self.agent.died(died)
         self.supervisor.lost(pid, _clock.monotonic())
@@ -257,7 +258,7 @@ class Composition:
         self._schedule()
         return begun
 
-    def _begin(self, what: str) -> Any:
+    def _begin(self, what: str) -> View:
         async def act(asked: Mapping[str, Any]) -> Mapping[str, Any]:
             if not self._request(what, asked.get("slot")):
                 raise Unavailable(
@@ -300,7 +301,7 @@ class Composition:
         found = next((one for one in (snapshot.checks if snapshot else ()) if one.name == "health-url"), None)
         return None if found is None or found.at is None else found.status is Status.OK
 
-    def _lame_duck(self, pids: Any) -> None:
+    def _lame_duck(self, pids: Sequence[int]) -> None:
         self.page.publish(
             {
                 "log_levels": {"": self.settings.log_level.upper()} if self.settings.log_level else {},
@@ -309,7 +310,7 @@ class Composition:
         )
 
     async def _collect(self) -> None:
-        """Have the program's collectors run, each process in turn; what they return they keep as gauges in their arena."""
+        """Have the program's collectors run, each process in turn; the figures become gauges in its arena."""
         while True:
             for pid, name in self.control.collectors():
                 try:

@@ -35,7 +35,7 @@ def check_name(name: str, origin: str = "--name") -> str:
     if not _NAME.match(name):
         raise UsageError(
             f"{name!r} cannot be an application's name",
-            why=f"It came from {origin}; a name is 1-64 letters, digits, '.', '_' or '-' and begins with a letter or digit.",
+            why=f"It came from {origin}; a name is 1-64 letters, digits, '.', '_', '-', the first a letter or digit.",
             hint="Choose another, for example: --name web",
         )
     return name
@@ -49,7 +49,7 @@ def places(app: str, environ: dict[str, str] | None = None) -> Places:
 
 
 def arena_root(env: os._Environ[str] | dict[str, str]) -> Path:
-    """Return where arenas live: shared memory when it is big enough, else the run directory, else the state directory."""
+    """Return where arenas live: shared memory if it is big enough, else the run directory, else the state directory."""
     if env.get("ROADWORTHY_HOME"):
         return Path(env["ROADWORTHY_HOME"], "arena")
     shm = Path("/dev/shm")  # noqa: S108 - the system's shared memory; our folder in it is private and verified
@@ -82,7 +82,7 @@ def state_root(env: os._Environ[str] | dict[str, str], app: str) -> Path:
 
 
 def _state_home(env: os._Environ[str] | dict[str, str]) -> Path:
-    base = env.get("XDG_STATE_HOME") or os.path.join(env.get("HOME", os.path.expanduser("~")), ".local", "state")  # noqa: PTH111, PTH118
+    base = env.get("XDG_STATE_HOME") or os.path.join(env.get("HOME", os.path.expanduser("~")), ".local", "state")
     return Path(base, "roadworthy")
 
 

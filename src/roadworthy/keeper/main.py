@@ -198,9 +198,8 @@ class Keeper:
                 self.program.exempt.discard(pid)
                 self._agent.died(now)
                 if self._agent.failures == AGENT_FAILURES and not self._stopping:
-                    self._say(
-                        f"the agent ends again and again: see {self.settings['state_dir']}/agent.log; the program is fine"
-                    )
+                    log = f"{self.settings['state_dir']}/agent.log"
+                    self._say(f"the agent ends again and again, see {log}; the program goes on")
                 self._dirty = True
             else:
                 self.program.collected(pid, status, usage)
@@ -373,6 +372,12 @@ def _clean_up(settings: Message) -> None:
             os.unlink(f"{settings['run_dir']}/{name}")
         except OSError:
             pass
+    for name in os.listdir(settings["arena_dir"]) if os.path.isdir(settings["arena_dir"]) else ():
+        if name in {"control", "shared"} or name.startswith("stacks-"):
+            try:
+                os.unlink(f"{settings['arena_dir']}/{name}")
+            except OSError:
+                pass
     for folder in (settings["run_dir"], settings["arena_dir"]):
         try:
             os.rmdir(folder)

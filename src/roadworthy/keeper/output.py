@@ -45,11 +45,11 @@ _PASS_MOST = 1 << 22
 class Sink:
     """One of our own output descriptors, written to without ever waiting.
 
-    The descriptor's own flags stay as they are: they belong to everybody who shares it (the shell, for one). A pipe or
-    a terminal is opened once more with ``O_NONBLOCK``; a socket is sent to with ``MSG_DONTWAIT``; a file does not block.
+    The descriptor's own flags stay as they are: they belong to all who share it (the shell, for one). A pipe or a
+    terminal is opened once more with ``O_NONBLOCK``, a socket is sent to with ``MSG_DONTWAIT``, a file never blocks.
     """
 
-    __slots__ = ("_pipe", "_poll", "_socket", "blocked", "closed", "fd", "progress")
+    __slots__ = ("_pipe", "_poll", "_reopened", "_socket", "blocked", "closed", "fd", "progress")
 
     def __init__(self, fd: int) -> None:
         self.closed = False
@@ -58,7 +58,7 @@ class Sink:
         """Whether the last write did not fit: poll ``fd`` for room."""
         self.progress = 0.0
         self.fd = fd
-        self._pipe = False
+        self._pipe = self._reopened = False
         self._socket: _socket.socket | None = None
         self._poll: select.poll | None = None
         mode = os.fstat(fd).st_mode
@@ -72,11 +72,12 @@ class Sink:
             return
         try:
             self.fd = os.open(f"/proc/self/fd/{fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            self._reopened = True
             if stat.S_ISFIFO(mode):
                 self._pipe = True
                 fcntl.fcntl(self.fd, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
         except OSError:
-            if self.fd != fd:
+            if self._reopened:
                 return  # only the larger pipe was refused
             # Somebody else's terminal: ask before each write, and write what a pipe takes whole.
             self._poll = select.poll()
@@ -93,6 +94,14 @@ class Sink:
         return self._take(
             count, now, lambda: os.splice(source, self.fd, count, offset_src=offset, flags=os.SPLICE_F_NONBLOCK)
         )
+
+    def close(self) -> None:
+        """Release what was opened besides the descriptor itself."""
+        if self._socket is not None:
+            self._socket.close()
+        elif self._reopened:
+            os.close(self.fd)
+        self.closed = True
 
     def _write(self, data: bytes) -> int:
         if self._socket is not None:
@@ -143,14 +152,15 @@ class Stream:
                 0  # truncated by the program itself (`> /dev/stderr` in a shell does): begin again
             )
         start = self.passed
+        if self.left_out and not self._say(now):
+            self._leave_out(size, now)
+            return 0
         while self.passed < size and self.passed - start < _PASS_MOST:
             taken = self.sink.copy(self._fd, self.passed, size - self.passed, now)
             self.passed += taken
             if not taken:
                 self._leave_out(size, now)
                 break
-        if self.left_out and self.passed > start and not self.sink.closed:
-            self._say(now)
         if self.passed > start:
             self._tail = os.pread(self._fd, _TAIL, max(0, self.passed - _TAIL))
         self._reclaim()
@@ -187,10 +197,13 @@ class Stream:
         found = os.fstatvfs(self._fd)
         return found.f_bavail * found.f_frsize
 
-    def _say(self, now: float) -> None:
+    def _say(self, now: float) -> bool:
+        """Tell the reader, where the gap is, how much is missing; returns whether that was taken."""
         text = f"\nroadworthy: {self.left_out} bytes of output are left out here: they were not read in time\n".encode()
-        if self.sink.write(text, now) == len(text):
-            self.left_out = 0
+        if self.sink.write(text, now) != len(text):
+            return False
+        self.left_out = 0
+        return True
 
     def _reclaim(self) -> None:
         end = (self.passed - KEEP) & ~4095

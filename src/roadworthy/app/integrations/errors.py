@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 
+from roadworthy.app import guard
 from roadworthy.app.inject.patch import disguise, wrap
 
 TYPE_CHECKING = False
@@ -19,9 +20,14 @@ if TYPE_CHECKING:
 
 def record(error: BaseException, operation: str = "", *, handled: bool = False, **context: object) -> None:
     """Record ``error``; the same one reported again by a layer further out is counted once."""
-    from roadworthy.app import errors
+    try:
+        # Here, too, things may be scarce: without a free descriptor nothing can be imported.
+        from roadworthy.app import errors
 
-    errors.record(error, operation=operation, handled=handled, context=context)
+        errors.record(error, operation=operation, handled=handled, context=context)
+    except Exception as failure:
+        if guard.failed("error", failure):
+            raise
 
 
 def install_hooks() -> None:

@@ -1,0 +1,1 @@
+"""Pages of the operations API, each one document with everything inlined."""

@@ -1,0 +1,53 @@
+"""Following the program's output."""
+
+from __future__ import annotations
+
+from roadworthy.agent.output import MOST_BYTES, MOST_LINES, Output
+
+
+def read(output, generation=1):
+    return [event.text for event in output.read(1.0, [(0, generation, 42)])]
+
+
+def test_only_whole_new_lines_are_returned(tmp_path):
+    path = tmp_path / "out-0-1"
+    output = Output(tmp_path)
+    assert read(output) == []
+    path.write_text("one\ntw")
+    assert read(output) == ["one"]
+    with path.open("a") as file:
+        file.write("o\n\nthree\n")
+    assert read(output) == ["two", "three"]
+    assert output.grown == 9
+
+
+def test_a_flood_is_not_read_to_the_end_and_what_was_passed_over_is_counted(tmp_path):
+    output = Output(tmp_path)
+    read(output)
+    (tmp_path / "out-0-1").write_bytes(b"x" * 99 + b"\n" + b"0123456\n" * (MOST_BYTES // 4))
+    lines = read(output)
+    assert len(lines) == MOST_LINES
+    assert output.skipped > MOST_BYTES
+
+
+def test_a_line_without_an_end_is_cut(tmp_path):
+    output = Output(tmp_path)
+    read(output)
+    (tmp_path / "err-0-1").write_bytes(b"y" * 50_000)
+    assert [len(line) for line in read(output)] == [2_000]
+    assert read(output) == []
+
+
+def test_the_punched_part_of_a_file_is_passed_over(tmp_path):
+    output = Output(tmp_path)
+    read(output)
+    (tmp_path / "out-0-1").write_bytes(b"\0" * 4096 + b"here\n")
+    assert read(output) == ["here"]
+
+
+def test_a_new_generation_is_read_from_its_beginning(tmp_path):
+    output = Output(tmp_path)
+    (tmp_path / "out-0-1").write_text("old\n")
+    assert read(output) == ["old"]
+    (tmp_path / "out-0-2").write_text("new\n")
+    assert read(output, generation=2) == ["new"]
