@@ -32,6 +32,9 @@ PATIENCE: Final = 3
 
 RETRY_EVERY: Final = 10
 MOST_BROKEN: Final = 20
+WORK: Final = frozenset({"heartbeat", "loop", "progress"})
+"""Kinds of beats that tell that a program does its work; the others tell that the interpreter is well."""
+
 STATE_FILE: Final = "totals.json"
 """The totals of the dead, in the state directory."""
 
@@ -212,6 +215,25 @@ class Collector:
             broken=tuple(why for why, _ in self._broken.values() if why),
         )
 
+    def shows_work(self, pid: int, slot: int, generation: int) -> bool:
+        """Return whether a worker has marked itself ready, sent a signal of life or begun an operation.
+
+        A cheap look between two ticks that takes nothing: what is found is read again by the next :meth:`collect`.
+        """
+        for path in arenas.scan(self._directory):
+            one = self._open.get(path)
+            try:
+                reader = one.reader.refresh() if one is not None else arenas.Reader(path)
+            except (RoadworthyError, OSError):
+                continue  # it is just being made, or broken, which collect() reports
+            try:
+                if (reader.pid == pid or (reader.slot, reader.generation) == (slot, generation)) and _works(reader):
+                    return True
+            finally:
+                if one is None:
+                    reader.close()
+        return False
+
     def positions(self) -> dict[str, int]:
         """Return how far the events of each arena have been taken."""
         return {one.key: one.last_seq for one in self._open.values()}
@@ -341,6 +363,14 @@ class Collector:
         self._file.replace(aside)
         self._totals, self._retired = merging.Totals(), {}
         self.notices.append(f"the totals of ended processes could not be read ({why}); set aside as {aside.name}")
+
+
+def _works(reader: arenas.Reader) -> bool:
+    return (
+        any(beat.kind in WORK and beat.last_ns is not None for beat in reader.beats())
+        or any(mark.kind == "ready" for mark in reader.marks())
+        or bool(reader.inflight())
+    )
 
 
 def _process(one: _Open, now_ns: int, now: float) -> Process:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from roadworthy.types import ExitStatus, WorkerState
 from roadworthy.watch.words import exit_words
@@ -16,6 +16,9 @@ from roadworthy.watch.words import exit_words
 if TYPE_CHECKING:
     from roadworthy.agent.collect import Process
     from roadworthy.watch.liveness import Judgement
+
+SETTLED_AFTER: Final = 1.0
+"""Seconds after which a process that declares nothing counts as ready by being alive."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """The agent's loop: once a second everything is sampled, judged, remembered and published as one frozen Snapshot.
 
 Ticks keep to a fixed schedule: a late one does not shift the next. Deaths do not wait for a tick: the keeper's message
-about one is worked on when it comes, and the next tick is made at once. What fails in here is shown in the verdict as a
-finding; only a programming error ends the agent, and the keeper starts it again.
+about one is worked on when it comes, and the next tick is made at once. While a worker starts, a cheap look ten times a
+second finds its first sign of work, so that "running again" is not rounded up to the next second. What fails in here is
+shown in the verdict as a finding; only a programming error ends the agent, and the keeper starts it again.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from roadworthy import _clock
 from roadworthy.agent import picture
-from roadworthy.agent.checks import AppChecks, CheckRunner, builtin
+from roadworthy.agent.checks import HEALTH_URL, AppChecks, CheckRunner, builtin
 from roadworthy.agent.collect import Collected, Collector
-from roadworthy.agent.crew import Crew, Member, Observation, Watched
+from roadworthy.agent.crew import SETTLED_AFTER, Crew, Member, Observation, Watched
 from roadworthy.agent.deaths import Deaths, KeeperLink
 from roadworthy.agent.incidents import Incidents
 from roadworthy.agent.journal import Journal
@@ -27,7 +28,7 @@ from roadworthy.agent.sample import Sample, new_sampler
 from roadworthy.agent.signals import SignalBook
 from roadworthy.agent.vitals import Vitals
 from roadworthy.log.redact import redact, redact_argv
-from roadworthy.types import Event, History, Snapshot, Startup, Verdict, Worker, WorkerState
+from roadworthy.types import Event, History, Snapshot, Startup, Status, Verdict, Worker, WorkerState
 from roadworthy.watch import gauges as charts
 from roadworthy.watch import health
 from roadworthy.watch.operations import Windows
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 PERIOD: Final = 1.0
 SOONEST: Final = 0.05
 """Seconds between two ticks at the least, however much happens."""
+
+GLANCE: Final = 0.1
+"""Seconds between two looks whether a worker that starts is ready."""
 
 EVENTS_SHOWN: Final = 200
 STARTUPS_KEPT: Final = 20
@@ -142,6 +146,16 @@ class Agent:
         """Return all worker slots as they stand."""
         return self._crew.members()
 
+    def health_url_answered(self, since: float) -> bool | None:
+        """Return what ``--health-url`` has answered after ``since`` (wall), None when it was not asked yet.
+
+        An answer from before a start was the predecessor's.
+        """
+        found = next((one for one in self._checks.results() if one.name == HEALTH_URL), None)
+        if found is None or found.at is None or found.at - (found.duration or 0.0) < since:
+            return None
+        return found.status is Status.OK
+
     def frequency(self, fingerprint: str) -> tuple[tuple[float, int], ...]:
         """Return errors a minute of one error group: (start of the minute, count)."""
         return self._memory.errors.frequency(fingerprint)
@@ -226,13 +240,28 @@ class Agent:
     async def _until(self, due: float) -> None:
         """Wait until ``due``; when something happens that should be shown at once a tick is made in between."""
         while (left := due - _clock.monotonic()) > 0:
+            starting = [one for one in self._crew.members() if one.state is WorkerState.STARTING and one.pid]
             try:
-                await asyncio.wait_for(self._wake.wait(), left)
+                await asyncio.wait_for(self._wake.wait(), min(left, GLANCE) if starting else left)
             except TimeoutError:
-                return
-            await asyncio.sleep(min(left, SOONEST))
+                if not self._appears_ready(starting):
+                    continue
+            else:
+                await asyncio.sleep(min(left, SOONEST))
             self._wake.clear()
             self.tick()
+
+    def _appears_ready(self, starting: Sequence[Member]) -> bool:
+        """Return whether a tick is worth making, because one of these has begun to work or lives long enough."""
+        if self.settings.health_url:
+            self._checks.hurry(HEALTH_URL, _clock.monotonic())
+            return any(one.started is not None and self.health_url_answered(one.started) for one in starting)
+        now = _clock.wall()
+        return any(
+            (one.started is not None and now - one.started >= SETTLED_AFTER)
+            or self._collector.shows_work(one.pid or 0, one.slot, one.generation)
+            for one in starting
+        )
 
     def wake(self) -> None:
         """Make a tick at once."""

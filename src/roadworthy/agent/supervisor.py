@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from roadworthy import _clock
 from roadworthy.agent import states
-from roadworthy.agent.crew import Member, Observation
+from roadworthy.agent.crew import SETTLED_AFTER, Member, Observation
 from roadworthy.agent.states import Command, Commands, Policy, Slot
 from roadworthy.errors import EXIT_UNHEALTHY
 from roadworthy.types import ExitStatus, WorkerState
@@ -23,9 +23,6 @@ from roadworthy.watch.words import exit_words
 
 if TYPE_CHECKING:
     from roadworthy.config.values import RunSettings
-
-SETTLED_AFTER: Final = 1.0
-"""Seconds after which a process that declares nothing counts as ready by being alive."""
 
 DEATHS_KEPT: Final = 256
 
@@ -51,8 +48,8 @@ class Death:
 class Supervisor:
     """Decides about all slots; implements :class:`roadworthy.agent.crew.Crew`.
 
-    ``send`` takes each command for the keeper; ``lame_duck`` the pids that shall accept no more; ``healthy`` answers
-    for ``--health-url`` (None: not asked yet); ``chance`` gives numbers from 0 to 1.
+    ``send`` takes each command for the keeper; ``lame_duck`` the pids that shall accept no more; ``healthy`` tells
+    what ``--health-url`` answered within so many seconds (None: not asked since); ``chance`` gives numbers from 0 to 1.
     """
 
     def __init__(
@@ -61,7 +58,7 @@ class Supervisor:
         send: Callable[[Command], None],
         *,
         lame_duck: Callable[[Sequence[int]], None] | None = None,
-        healthy: Callable[[], bool | None] | None = None,
+        healthy: Callable[[float], bool | None] | None = None,
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = _clock.monotonic,
     ) -> None:
@@ -245,7 +242,7 @@ class Supervisor:
 
     def _is_ready(self, seen: Observation, age: float) -> bool:
         if self._healthy is not None and self.settings.health_url:
-            return self._healthy() is True
+            return self._healthy(age) is True
         return seen.marked_ready or seen.beat_came or seen.work_seen or age >= SETTLED_AFTER
 
     def expected(self, message: dict[str, Any]) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from roadworthy._clock import NS
+from roadworthy.agent.collect import WORK
 from roadworthy.agent.crew import Member, Observation
 from roadworthy.types import InFlight, Liveness, WorkerState
 from roadworthy.watch.liveness import Judgement, Limits, Pulse, Signs, judge
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 GAP: float = 2.5
 """Seconds between two ticks from which on we ourselves were away (a stopped or starved agent)."""
-
-_WORK = frozenset({"heartbeat", "loop", "progress"})
 
 
 class Vitals:
@@ -81,7 +80,7 @@ class Vitals:
             pid=pid,
             judgement=judgement,
             marked_ready=any(one.marked_ready for one in main or own),
-            beat_came=any(pulse.kind in _WORK and pulse.age is not None for pulse in pulses),
+            beat_came=any(pulse.kind in WORK and pulse.age is not None for pulse in pulses),
             work_seen=completed or bool(requests),
             running_for=None if created is None else (now_ns - created) / NS,
             hung=judgement.hung or self._forced(judgement),

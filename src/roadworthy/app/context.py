@@ -30,7 +30,7 @@ def label_value(value: object) -> str:
             _remember(_values, value, clean)
         return clean
     if value is None or type(value) in {int, float, bool}:
-        return str(value)[:LONGEST]
+        return text_of(value)[:LONGEST]
     return one_line(redact(text_of(value)[: LONGEST * 4]))[:LONGEST]
 
 
@@ -47,8 +47,15 @@ def plain(context: Mapping[str, object]) -> dict[str, str]:
     """Return a context as fields of an event: at most 16, each at most 128 characters, secrets replaced."""
     fields = {}
     for key, value in list(context.items())[:MOST]:
-        name = one_line(str(key)[:LONGEST])
-        fields[name] = REDACTED if _secret(name) else one_line(redact(text_of(value)[: LONGEST * 4]))[: LONGEST * 2]
+        name = key if key in _keys else one_line(str(key)[:LONGEST])
+        if _secret(name):
+            fields[name] = REDACTED
+        elif type(value) is str and len(value) <= LONGEST:
+            fields[name] = label_value(value)  # remembered
+        elif type(value) is int or type(value) is float or type(value) is bool:
+            fields[name] = text_of(value)[: LONGEST * 2]
+        else:
+            fields[name] = one_line(redact(text_of(value)[: LONGEST * 4]))[: LONGEST * 2]
     return fields
 
 

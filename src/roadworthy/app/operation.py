@@ -243,6 +243,8 @@ def _busy() -> _Details:
 
 _BUSY = _busy()
 """Marks a plain operation that has been entered; another object after a fork: the child knows the parent's by it."""
+_NESTED = _busy()
+"""The same for one with an operation around it."""
 
 
 class Operation:
@@ -275,10 +277,12 @@ class Operation:
                         self._enter_slowly()
                         return self
                     self._handle = i
+                q[i + 3] = get_ident()
                 if parent := _current.get()._handle:
                     q[i + 2] = parent
-                q[i + 3] = get_ident()
-                self._details = _BUSY
+                    self._details = _NESTED
+                else:
+                    self._details = _BUSY
                 self._token = _current.set(self)
                 self._start = q[i] = _now()
             else:
@@ -299,12 +303,13 @@ class Operation:
             except (ValueError, RuntimeError):
                 pass  # ended in another context than it began in, as generators may
             q = _cell.q
-            if self._details is _BUSY and q is _seen:
+            details = self._details
+            if (details is _BUSY or details is _NESTED) and q is _seen:
                 i = self._handle
                 q[i] = 0
-                recorder = self._recorder
-                if q[i + 2]:
+                if details is _NESTED:
                     q[i + 2] = 0
+                recorder = self._recorder
                 self._handle = 0
                 self._details = None
                 recorder.free.append(i)
@@ -351,7 +356,7 @@ class Operation:
         if _cell.q is not _seen:
             _adopt()
         details = self._details
-        if details is _BUSY or (details is not None and details.entered):  # entered again: keep the run under way aside
+        if details is not None and details.entered:  # entered again: keep the run under way aside
             fresh = _Details({}, "internal", memory=False)
             fresh.outer = (self._start, self._token, self._handle, details)
             self._details = details = fresh
@@ -379,7 +384,7 @@ class Operation:
             _inflight.leave(handle)
         if details is None or not details.entered:
             return  # never entered
-        if details is _BUSY or details.epoch != _BUSY.epoch:
+        if details is _BUSY or details is _NESTED or details.epoch != _BUSY.epoch:
             return  # entered before a fork: the parent process counts it
         self._told(n, error, details)
         details.entered = False
@@ -426,22 +431,35 @@ _current: ContextVar[Operation] = ContextVar("roadworthy_operation", default=_ro
 _recorders: dict[str, OperationRecorder] = {}
 
 
-def operation(name: str, *, memory: bool = False, kind: str = "internal", **context: object) -> Operation:
-    """Give a block that is measured: ``with rw.operation("sprite_extraction", rom="game.sfc"):``, or ``async with``.
+if TYPE_CHECKING:
 
-    Records how often, how long and with which outcome; shows it among the operations under way, below the one around
-    it. An exception is counted with its fingerprint and passed on unchanged; a cancellation is an outcome of its own.
-    ``context`` is redacted and bounded (216 bytes), and shown while it runs, when it fails and when it was slow.
-    ``memory=True`` also measures how the process's resident memory changed (costs about 20 µs). Never raises.
-    """
-    made = _new()
-    try:
-        made._recorder = _recorders[name]
-    except Exception:
-        made._recorder = recorder_of(name)
-    made._handle = 0
-    made._details = _Details(context, kind, memory=memory) if context or memory or kind != "internal" else None
-    return made
+    def operation(name: str, *, memory: bool = False, kind: str = "internal", **context: object) -> Operation:
+        """Stand for the function below, whose keywords are documented there."""
+
+else:
+    # Keywords with defaults would cost every call 40 ns: they are taken out of the context, where there is one.
+    def operation(name, **context):  # noqa: ANN001, ANN003, ANN201 - as above
+        """Give a block that is measured: ``with rw.operation("extraction", rom="game.sfc"):``, or ``async with``.
+
+        Records how often, how long and with which outcome; shows it among the operations under way, below the one
+        around it. An exception is counted with its fingerprint and passed on unchanged; a cancellation is an outcome of
+        its own. ``context`` is redacted and bounded (224 bytes), and shown while it runs, when it fails and when it was
+        slow. ``memory=True`` also measures how the process's resident memory changed (costs about 20 µs). Never raises.
+        """
+        made = _new()
+        try:
+            made._recorder = _recorders[name]
+        except Exception:
+            made._recorder = recorder_of(name)
+        made._handle = 0
+        made._details = _detailed(context) if context else None
+        return made
+
+
+def _detailed(context: dict[str, object]) -> _Details:
+    memory = bool(context.pop("memory", False))
+    kind = contexts.label_value(context.pop("kind", "internal"))
+    return _Details(context, kind, memory=memory)
 
 
 def recorder_of(name: object) -> OperationRecorder:
@@ -569,10 +587,11 @@ def _adopt() -> None:
 
 
 def _after_fork() -> None:
-    global _forked_ns, _epoch, _BUSY  # noqa: PLW0603 - one clockwork per process
+    global _forked_ns, _epoch, _BUSY, _NESTED  # noqa: PLW0603 - one clockwork per process
     _forked_ns = _now()
     _epoch += 1
     _BUSY = _busy()
+    _NESTED = _busy()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -32,7 +32,7 @@ from roadworthy.cli.errors import show
 from roadworthy.config.places import Places, make
 from roadworthy.config.values import RunSettings
 from roadworthy.errors import ConfigurationError, RoadworthyError, Unavailable
-from roadworthy.types import Status, WorkerState
+from roadworthy.types import WorkerState
 from roadworthy.view.web.app import PUBLIC, routes
 from roadworthy.view.web.app import Control as View
 
@@ -296,10 +296,8 @@ class Composition:
             "ready": snapshot is not None and snapshot.verdict.ready,
         }
 
-    def _healthy(self) -> bool | None:
-        snapshot = self.agent.latest()
-        found = next((one for one in (snapshot.checks if snapshot else ()) if one.name == "health-url"), None)
-        return None if found is None or found.at is None else found.status is Status.OK
+    def _healthy(self, age: float) -> bool | None:
+        return self.agent.health_url_answered(_clock.wall() - age)
 
     def _lame_duck(self, pids: Sequence[int]) -> None:
         self.page.publish(

@@ -29,7 +29,7 @@ from roadworthy.cli.settings import (
 from roadworthy.cli.waiting import wait_until_ready, wait_until_up
 from roadworthy.config.places import Places, make, places
 from roadworthy.config.values import HangPolicy, RestartPolicy, RunSettings
-from roadworthy.errors import Unavailable, Unhealthy
+from roadworthy.errors import RoadworthyError, Unavailable, Unhealthy
 
 MOST_NAMES = 100
 _LEVELS = ("debug", "info", "warning", "error", "critical")
@@ -117,7 +117,12 @@ def run(command: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - click'
     if settings.pid_file:
         check_pid_file(Path(settings.pid_file))
     app, lock = _claim_name(wanted, given=bool(given["name"]))
-    return _start(placed(settings, app), app, lock, python, executable)
+    try:
+        return _start(placed(settings, app), app, lock, python, executable)
+    except RoadworthyError:
+        if not settings.daemon:
+            _release(app)
+        raise
 
 
 def _settings(command: tuple[str, ...], given: dict[str, Any]) -> RunSettings:
@@ -185,6 +190,16 @@ def _taken(found: Running) -> Unavailable:
         why=f"Its keeper is pid {found.keeper[0]}." if found.keeper else "Another run holds its lock.",
         hint=f"roadworthy stop {name}, or choose another --name.",
     )
+
+
+def _release(app: Places) -> None:
+    """Leave nothing of a run that was refused behind; what an earlier one left in the state directory stays."""
+    (app.run / "lock").unlink(missing_ok=True)
+    for folder in (app.run, app.arena, app.state):
+        try:
+            folder.rmdir()
+        except OSError:
+            continue  # something is kept there
 
 
 def _clean(found: Running) -> None:

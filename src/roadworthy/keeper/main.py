@@ -218,7 +218,10 @@ class Keeper:
         set_name("rw-keeper")
         for slot in range(self.settings["workers"]):
             if (error := self._start(slot, 1)) is not None:
-                self._say(f"{error.filename or self.settings['command'][0]} cannot be started: {error.strerror}")
+                hint = (
+                    "; is it a script without a first line such as #!/bin/sh?" if error.errno == errno.ENOEXEC else ""
+                )
+                self._say(f"{error.filename or self.settings['command'][0]} cannot be started: {error.strerror}{hint}")
                 self._status = 127 if error.errno == errno.ENOENT else 126
                 self._stop_all(0.0, None)
                 break
@@ -378,7 +381,14 @@ def _clean_up(settings: Message) -> None:
                 os.unlink(f"{settings['arena_dir']}/{name}")
             except OSError:
                 pass
-    for folder in (settings["run_dir"], settings["arena_dir"]):
+    arenas = settings["arena_dir"]
+    if not any(name.endswith(".arena") for name in os.listdir(arenas)):  # else last words are waiting for an agent
+        for name in ("control", "shared"):
+            try:
+                os.unlink(f"{arenas}/{name}")
+            except OSError:
+                pass
+    for folder in (settings["run_dir"], arenas):
         try:
             os.rmdir(folder)
         except OSError:

@@ -153,6 +153,7 @@ class Windows:
     def __init__(self) -> None:
         self._before: dict[tuple[str, Labels], tuple[Mapping[int, int], int, float]] = {}
         self._active: set[str] = set()
+        self._kinds: set[str] = set()
         self._cache: dict[str, Operation] = {}
         self._attempts: dict[tuple[str, Labels], Attempt | None] = {}
         self._scales: dict[str, float] = {}
@@ -192,6 +193,7 @@ class Windows:
             self.untracked += 1
             return None
         self._figures[which.name] = _Figures(which.kind)
+        self._kinds.add(which.kind)
         self._scales[which.name] = one.histogram.scale if one.histogram else 1.0
         return which
 
@@ -266,9 +268,13 @@ class Windows:
 
     def window(self, now: float, kinds: frozenset[str]) -> Window:
         """Return figures over all operations of these kinds together; None where nothing of the kind exists."""
-        members = [(name, figures) for name, figures in self._figures.items() if figures.kind in kinds]
-        if not members:
+        if not kinds & self.kinds():
             return Window()
+        # What is not active has nothing in any window.
+        members = [(name, self._figures[name]) for name in self._active if self._figures[name].kind in kinds]
+        if not members:
+            quiet = self._rate(now, (), 1)
+            return Window(rate=quiet, failure_rate=quiet)
         buckets: dict[int, int] = {}
         largest = 0.0
         for _, figures in members:
@@ -294,7 +300,7 @@ class Windows:
 
     def kinds(self) -> frozenset[str]:
         """Return the kinds of operations that exist."""
-        return frozenset(figures.kind for figures in self._figures.values())
+        return frozenset(self._kinds)
 
 
 def worst_first(operation: Operation) -> tuple[float, float, float, str]:

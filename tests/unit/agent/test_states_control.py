@@ -144,7 +144,9 @@ def test_the_command_line_is_answered(tmp_path):
     served(tmp_path, act, verbs)
 
 
-@pytest.mark.parametrize("line", [b"nonsense\n", b"[]\n", b'{"hello":"who"}\n', b"x" * (LINE_MOST + 2), b'{"hello":"app","checks":3}\n'])
+@pytest.mark.parametrize(
+    "line", [b"nonsense\n", b"[]\n", b'{"hello":"who"}\n', b"x" * (LINE_MOST + 2), b'{"hello":"app","checks":3}\n']
+)
 def test_nonsense_is_hung_up_on_and_others_are_served_on(tmp_path, line):
     async def act(_control, connect):
         bad = await connect()

@@ -257,7 +257,9 @@ def test_the_health_check_ends_a_program_that_is_not_ready_in_time(ready_at, sta
 def test_the_health_url_alone_says_when_it_is_ready():
     answer = [None]
     one = Supervisor(
-        RunSettings(app="x", command=("x",), cwd="/", health_url="http://h"), lambda _: None, healthy=lambda: answer[0]
+        RunSettings(app="x", command=("x",), cwd="/", health_url="http://h"),
+        lambda _: None,
+        healthy=lambda _age: answer[0],
     )
     one.handle(state(row()), 1001.0)
     found = [seen(0, 101)]

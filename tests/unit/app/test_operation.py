@@ -94,7 +94,7 @@ def test_context_of_any_size_and_shape_is_bounded(seen):
         def __str__(self):
             raise RuntimeError("no")
 
-    with rw.operation("op.hostile", big="x" * 100_000, odd=Hostile(), **{f"k{n}": n for n in range(100)}):
+    with rw.operation("op.hostile", big="x" * 100_000, odd=Hostile(), n=10**10_000, **{f"k{n}": n for n in range(100)}):
         (entry,) = seen.in_flight()
     assert len(entry.context.encode()) <= 224
     assert count(seen, "op.hostile") == 1

@@ -18,7 +18,8 @@ from roadworthy.errors import Unavailable, UsageError
 
 
 @pytest.mark.parametrize(
-    ("text", "found"), [("10", 10.0), ("10s", 10.0), ("500ms", 0.5), ("2m", 120.0), ("1h", 3600.0), ("1.5s", 1.5), (" 3 ", 3.0)]
+    ("text", "found"),
+    [("10", 10.0), ("10s", 10.0), ("500ms", 0.5), ("2m", 120.0), ("1h", 3600.0), ("1.5s", 1.5), (" 3 ", 3.0)],
 )
 def test_durations_are_understood(text, found):
     assert settings.seconds(text, "--grace") == found
@@ -83,7 +84,7 @@ def test_a_package_that_is_a_folder_is_called_by_its_folder(tmp_path):
         (f"#!{sys.executable}", "", ()),
         (f"#!{sys.executable} -I", "", ("-I",)),
         ("#!/usr/bin/env python3", "", ()),
-        ("#!/bin/sh", f"'''exec' \"{sys.executable}\" \"$0\" \"$@\"", ()),
+        ("#!/bin/sh", f'\'\'\'exec\' "{sys.executable}" "$0" "$@"', ()),
     ],
 )
 def test_a_script_tells_its_interpreter_in_its_first_line(tmp_path, first, second, options):
@@ -194,10 +195,18 @@ def options(*arguments, env=None):
         ({}, [], None, 1, None),
         ({"PORT": "8001", "WORKERS": "3", "LOG_LEVEL": "INFO"}, [], 8001, 3, "info"),
         ({"PORT": "8001", "ROADWORTHY_PORT": "8002"}, [], 8002, 1, None),
-        ({"PORT": "8001", "WORKERS": "3", "LOG_LEVEL": "INFO"}, ["--port", "1", "--workers", "2", "--log-level", "debug"], 1, 2, "debug"),
+        (
+            {"PORT": "8001", "WORKERS": "3", "LOG_LEVEL": "INFO"},
+            ["--port", "1", "--workers", "2", "--log-level", "debug"],
+            1,
+            2,
+            "debug",
+        ),
     ],
 )
-def test_an_option_goes_before_the_environment_and_that_before_the_default(monkeypatch, env, arguments, port, workers, level):
+def test_an_option_goes_before_the_environment_and_that_before_the_default(
+    monkeypatch, env, arguments, port, workers, level
+):
     for name in ("PORT", "WORKERS", "LOG_LEVEL", "ROADWORTHY_PORT", "ROADWORTHY_WORKERS", "ROADWORTHY_LOG_LEVEL"):
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():

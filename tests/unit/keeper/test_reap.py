@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from live.keeper_kit import wait_for
 
+from live.keeper_kit import wait_for
 from roadworthy.keeper import reap
 from roadworthy.keeper.environment import program_environment
 from roadworthy.keeper.reap import Process
@@ -76,7 +76,11 @@ def test_a_spawned_program_has_its_own_group_default_signals_and_only_what_it_is
     read, write = os.pipe()
     kept, closed = os.pipe()
     pid = spawn(
-        ["sh", "-c", "echo $$; cut -d' ' -f5 /proc/$$/stat; grep -E 'SigIgn|SigBlk' /proc/$$/status; ls /proc/$$/fd; exit 3"],
+        [
+            "sh",
+            "-c",
+            "echo $$; cut -d' ' -f5 /proc/$$/stat; grep -E 'SigIgn|SigBlk' /proc/$$/status; ls /proc/$$/fd; exit 3",
+        ],
         os.environ,
         stdin=None,
         stdout=out,
@@ -100,7 +104,15 @@ def test_a_program_that_is_not_there_is_an_error_at_once(tmp_path):
         spawn(["no-such-program"], os.environ, stdin=None, stdout=str(tmp_path / "o"), stderr=str(tmp_path / "o"))
 
 
-SETTINGS = {"app": "a", "arena_dir": "/a", "run_dir": "/r", "inject": True, "log_level": "debug", "port": 80, "bind": "::1"}
+SETTINGS = {
+    "app": "a",
+    "arena_dir": "/a",
+    "run_dir": "/r",
+    "inject": True,
+    "log_level": "debug",
+    "port": 80,
+    "bind": "::1",
+}
 
 
 def test_the_program_is_told_where_our_runtime_is_and_keeps_its_own_path():
