@@ -31,7 +31,6 @@ LONGEST_TRACEBACK = 2400
 
 _KEPT = 512
 _SAME_NS = 1_000_000_000
-_recent: dict[int, object] = {}  # integrations/errors.py still clears an entry here; marks have taken its place
 _frame_names: dict[CodeType, str] = {}
 _digests: dict[tuple[str | type[BaseException], ...], str] = {}
 _messages: dict[str, str] = {}

@@ -168,13 +168,7 @@ class Composition:
         assert self.supervisor is not None  # noqa: S101 - there is one wherever there is a keeper
         now = _clock.monotonic()
         kind = message.get("t")
-        if kind == "state":
-            self.agent.keeper_pid = message["pid"]
-            self.agent.program_started = message["started_wall"]
-            for exited in message.get("exits", ()):
-                self.agent.died(exited)
-        elif kind == "exited":
-            self.agent.died(message)
+        self.agent.keeper_says(message)
         self.supervisor.handle(message, now)
         if kind == "asked" and message.get("what") == "exit":
             self.ended.set()

@@ -11,6 +11,7 @@ import sys
 from roadworthy import _clock
 from roadworthy.keeper import notify, reap, wire
 from roadworthy.keeper.beside import Agent, base_environment
+from roadworthy.keeper.cleaning import clean_up
 from roadworthy.keeper.environment import program_environment
 from roadworthy.keeper.output import Sink, trim_log
 from roadworthy.keeper.program import Program
@@ -321,7 +322,7 @@ class Keeper:
         for worker in self.program.workers.values():
             for stream in worker.streams:
                 stream.remove()
-        _clean_up(self.settings)
+        clean_up(self.settings)
         return self.program.status() if self._status is None else self._status
 
     def _part_from_agent(self) -> None:
@@ -357,42 +358,6 @@ def _terminal_is_there() -> bool:
     except OSError:
         return False
     return True
-
-
-def _clean_up(settings: Message) -> None:
-    """Remove what only makes sense while the keeper runs: the pid file if it is ours, the run directory's index."""
-    path = settings["pid_file"]
-    if path:
-        try:
-            with open(path, encoding="ascii") as file:
-                ours = file.readline().strip() == str(os.getpid())
-            if ours:
-                os.unlink(path)
-        except OSError:
-            pass
-    for name in ("keeper.json", "agent.json", "agent.sock", "token", "run.json", "lock"):
-        try:
-            os.unlink(f"{settings['run_dir']}/{name}")
-        except OSError:
-            pass
-    for name in os.listdir(settings["arena_dir"]) if os.path.isdir(settings["arena_dir"]) else ():
-        if name in {"control", "shared"} or name.startswith("stacks-"):
-            try:
-                os.unlink(f"{settings['arena_dir']}/{name}")
-            except OSError:
-                pass
-    arenas = settings["arena_dir"]
-    if not any(name.endswith(".arena") for name in os.listdir(arenas)):  # else last words are waiting for an agent
-        for name in ("control", "shared"):
-            try:
-                os.unlink(f"{arenas}/{name}")
-            except OSError:
-                pass
-    for folder in (settings["run_dir"], arenas):
-        try:
-            os.rmdir(folder)
-        except OSError:
-            pass  # somebody still keeps something there
 
 
 def main(argv: Sequence[str]) -> None:

@@ -7,10 +7,10 @@ import json
 import os
 import socket
 import subprocess
-from pathlib import Path
 
 import pytest
 
+from live.keeper_kit import ticks_of
 from roadworthy.agent.control import LINE_MOST, Control, supervisor_verbs
 from roadworthy.agent.link import VARIABLE, KeeperLink, PidfdWatch
 from roadworthy.agent.watchfiles import SourceWatch
@@ -45,7 +45,7 @@ class App:
 
 async def until(condition):
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for does not know of the test
             await asyncio.sleep(0.005)
 
 
@@ -196,8 +196,8 @@ def test_the_link_carries_messages_both_ways_and_tells_the_keepers_end(monkeypat
 def test_the_end_of_a_process_that_is_not_ours_is_seen():
     async def main():
         ended = []
-        with subprocess.Popen(["sleep", "60"]) as child:
-            ticks = int(Path(f"/proc/{child.pid}/stat").read_text().rpartition(") ")[2].split()[19])
+        with subprocess.Popen(["sleep", "60"]) as child:  # noqa: ASYNC220 - its end is what is watched
+            ticks = ticks_of(child.pid)
             PidfdWatch(child.pid, ticks, lambda pid, at: ended.append((pid, at)))
             PidfdWatch(child.pid, ticks + 1, lambda pid, _: ended.append((pid, "another")))
             await until(lambda: ended)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from pathlib import Path
 
 import pytest
 
@@ -15,14 +17,12 @@ def pipe():
     read, write = os.pipe()
     yield read, write
     for fd in (read, write):
-        try:
+        with contextlib.suppress(OSError):
             os.close(fd)
-        except OSError:
-            pass
 
 
 def append(path, data):
-    with open(path, "ab") as file:
+    with Path(path).open("ab") as file:
         file.write(data)
 
 
@@ -46,7 +46,7 @@ def test_new_bytes_pass_through_and_are_given_back_except_for_the_newest(tmp_pat
         while stream.pump(1.0):
             pass
     assert target.read_bytes() == data
-    found = os.stat(stream.path)
+    found = Path(stream.path).stat()
     assert found.st_size == len(data)
     assert found.st_blocks * 512 <= KEEP + 2 * PUNCH_EVERY
     assert (tmp_path / "out").read_bytes()[-KEEP:] == data[-KEEP:]
@@ -140,7 +140,7 @@ def test_a_file_system_without_holes_lets_the_file_grow(tmp_path, monkeypatch):
         raise OSError(95, "not supported")
 
     monkeypatch.setattr(output, "punch_hole", refuse)
-    with open(os.devnull, "wb") as null:
+    with Path(os.devnull).open("wb") as null:
         stream = Stream(str(tmp_path / "out"), Sink(null.fileno()))
     append(stream.path, b"x" * (3 << 20))
     stream.pump(1.0)
