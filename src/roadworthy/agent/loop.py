@@ -21,6 +21,7 @@ from roadworthy.agent.collect import Collected, Collector
 from roadworthy.agent.crew import SETTLED_AFTER, Crew, Member, Observation, Watched
 from roadworthy.agent.deaths import Deaths, KeeperLink
 from roadworthy.agent.incidents import Incidents
+from roadworthy.agent.injection import Absences
 from roadworthy.agent.journal import Journal
 from roadworthy.agent.memory import Memory
 from roadworthy.agent.output import Output
@@ -88,6 +89,7 @@ class Agent:
         self._memory = Memory(places.state)
         self._collector = Collector(places.arena, places.state, self._memory.positions)
         self._sampler = new_sampler(disk_path=str(places.state), redact=redact)
+        self._absences = Absences(places.arena, inject=settings.inject)
         self._output = Output(places.arena)
         self._vitals = Vitals(settings.hang)
         self._windows = Windows()
@@ -292,8 +294,11 @@ class Agent:
         observations = self._vitals.judge(now_ns, members, collected.processes, sample)
         self._deaths.look_at_hangs(observations, members)
         self._crew.observe(tuple(observations.values()), now_ns / _clock.NS)
+        members = self._crew.members()  # as they stand after what was just found out: a recovery is shown now
         self._run_checks(now_ns / _clock.NS)
-        workers = tuple(picture.worker(one, observations.get(one.slot), collected, sample, now) for one in members)
+        workers = tuple(
+            picture.worker(one, observations.get(one.slot), collected, sample, now, self._absences) for one in members
+        )
         self._deaths.see(workers, now)
         snapshot = self._build(now_ns, now, collected, sample, workers, observations)
         self._deaths.retire(members)
@@ -355,6 +360,7 @@ class Agent:
             resources=sample.total,
         )
         if self._tick % SIZE_EVERY == 1:
+            self._absences.sweep()
             self._state_bytes = _size(self._state)
         started = self.program_started or min((one.started for one in workers if one.started), default=self._began)
         return Snapshot(

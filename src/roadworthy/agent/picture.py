@@ -1,4 +1,4 @@
-"""Parts of the Snapshot from what a tick found. Pure."""
+"""Parts of the Snapshot from what a tick found."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from roadworthy.agent.collect import Collected
     from roadworthy.agent.crew import Member, Observation
+    from roadworthy.agent.injection import Absences
     from roadworthy.agent.sample import ProcessSample, Sample
     from roadworthy.types import InFlight, Startup
 
@@ -18,7 +19,9 @@ TIME_TO_IMPORT = 5.0
 """Seconds after which a process without an arena counts as one that we are not in."""
 
 
-def worker(member: Member, seen: Observation | None, collected: Collected, sample: Sample, now: float) -> Worker:
+def worker(
+    member: Member, seen: Observation | None, collected: Collected, sample: Sample, now: float, absences: Absences
+) -> Worker:
     """Return one worker as the views show it."""
     process = collected.of(member.pid) if member.pid is not None else None
     sampled = sample.process(member.pid)
@@ -26,9 +29,13 @@ def worker(member: Member, seen: Observation | None, collected: Collected, sampl
     up = member.state in {WorkerState.READY, WorkerState.STARTING}
     injected: bool | None = process.injected if process is not None else None
     reason = str(process.info.get("reason", "")) if process is not None else ""
+    python = process.python if process is not None else ""
     if process is None and member.pid is not None and up:
-        injected = False if member.started is not None and now - member.started > TIME_TO_IMPORT else None
-        reason = "no runtime of ours reported from it"
+        absence = absences.of(member.pid, member.start_ticks)
+        waited = member.started is not None and now - member.started > TIME_TO_IMPORT
+        injected = False if absence.reason or waited else None
+        reason = absence.reason or "no runtime of ours reported from it"
+        python = absence.python
     return Worker(
         slot=member.slot,
         generation=member.generation,
@@ -44,7 +51,7 @@ def worker(member: Member, seen: Observation | None, collected: Collected, sampl
         inject_reason=reason,
         last_exit=member.last_exit,
         next_start=member.next_start,
-        python=process.python if process is not None else "",
+        python=python,
         command=sampled.command if sampled is not None else "",
     )
 

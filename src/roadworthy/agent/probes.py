@@ -62,7 +62,7 @@ def probe_for(target: str) -> Probe:  # noqa: PLR0911 - one line per scheme
 
     Raises :class:`ConfigurationError` for a target that no probe understands.
     """
-    scheme = target.partition("://")[0].lower() if "://" in target else ""
+    scheme = target.partition("://")[0].lower().partition("+")[0] if "://" in target else ""  # "+psycopg": a driver
     url = urlsplit(target)
     match scheme:
         case "http" | "https":

@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from roadworthy import __version__
-from roadworthy.cli.errors import show
+from roadworthy.cli.errors import show, usage
 from roadworthy.errors import EXIT_GENERAL, EXIT_INTERRUPT, RoadworthyError
 
 VERBS = {
@@ -57,6 +57,7 @@ def root() -> None:
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its status; an expected failure is three lines, never a traceback."""
+    _three_descriptors()
     try:
         result = root.main(args=argv, prog_name="roadworthy", standalone_mode=False)
         code = result if isinstance(result, int) else 0
@@ -65,6 +66,8 @@ def main(argv: list[str] | None = None) -> NoReturn:
         code = show(error)
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
+    except click.UsageError as error:
+        code = show(usage(error))
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -74,3 +77,17 @@ def main(argv: list[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = EXIT_GENERAL
     sys.exit(code)
+
+
+def _three_descriptors() -> None:
+    """Open what the caller has closed of standard input, output and error on ``/dev/null``.
+
+    Else the next file that is opened, a lock or a socket, would be taken for one of them.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", errors="replace", closefd=False))  # noqa: SIM115 - lives as long as we

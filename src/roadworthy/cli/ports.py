@@ -12,13 +12,18 @@ BACKLOG = 1024
 _LISTENING = "0A"
 
 
-def listen(host: str, port: int) -> socket.socket:
+def check_free(host: str, port: int, option: str) -> None:
+    """Raise as :func:`listen` when nobody could listen there now: the agent, which will, has no other way to say it."""
+    listen(host, port, option=option).close()
+
+
+def listen(host: str, port: int, *, option: str = "--port NUMBER") -> socket.socket:
     """Return a listening TCP socket; raises :class:`PortInUse`, naming the owner if known, or :class:`Unavailable`."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except socket.gaierror as error:
         raise Unavailable(
-            f"cannot listen on {host}", why=f"The name does not resolve: {error.strerror}.", hint="Use --bind 127.0.0.1"
+            f"cannot listen on {host}", why=f"The name does not resolve: {error.strerror}.", hint="Use 127.0.0.1, or a name of this host."
         ) from error
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -31,7 +36,7 @@ def listen(host: str, port: int) -> socket.socket:
             raise PortInUse(
                 f"port {port} on {host} is in use",
                 why=f"{owner(port) or 'Another process'} listens there.",
-                hint="Stop it, or choose another: --port NUMBER",
+                hint=f"Stop it, or choose another: {option}",
             ) from error
         raise Unavailable(
             f"cannot listen on {host}:{port}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
@@ -14,12 +15,15 @@ import click
 import roadworthy.keeper
 from roadworthy.cli.command import Python, python_of, resolve
 from roadworthy.cli.daemon import check_daemon, check_pid_file, detach, write_pid_file
-from roadworthy.cli.ports import listen
+from roadworthy.cli.ports import check_free, listen
 from roadworthy.cli.running import Running, claim, look, start_ticks
 from roadworthy.cli.settings import (
     MOST_WORKERS,
+    address,
+    allowed_host,
     app_name,
     check_setting,
+    health_url,
     notify_settings,
     placed,
     seconds,
@@ -32,6 +36,10 @@ from roadworthy.config.values import HangPolicy, RestartPolicy, RunSettings
 from roadworthy.errors import RoadworthyError, Unavailable, Unhealthy
 
 MOST_NAMES = 100
+LISTEN_FROM = 100
+"""Least number of the descriptor that the workers inherit."""
+
+_OPS_HOST = "127.0.0.1"
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -57,6 +65,12 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
     "--ops-port",
     type=click.IntRange(0, 65535),
     help="Port of dashboard and operations API.  [default: 9900, else the next free one]",
+)
+@click.option(
+    "--ops-host",
+    default=_OPS_HOST,
+    metavar="ADDRESS",
+    help="Address of dashboard and operations API; off loopback, reading needs the token.",
 )
 @click.option("--probe-bind", default="", metavar="HOST:PORT", help="Serve only the health probes here, without login.")
 @click.option(
@@ -136,7 +150,8 @@ def _settings(command: tuple[str, ...], given: dict[str, Any]) -> RunSettings:
         bind=given["bind"],
         ops_port=9900 if given["ops_port"] is None else given["ops_port"],
         ops_port_given=given["ops_port"] is not None,
-        allowed_hosts=given["allowed_hosts"],
+        ops_host=given["ops_host"],
+        allowed_hosts=tuple(allowed_host(text) for text in given["allowed_hosts"]),
         probe_bind=given["probe_bind"],
         inject=given["inject"],
         dev=given["dev"],
@@ -145,7 +160,7 @@ def _settings(command: tuple[str, ...], given: dict[str, Any]) -> RunSettings:
         stop_signal=stop_signal(given["stop_signal"]),
         stop_grace=seconds(given["grace"], "--grace"),
         ready_timeout=seconds(given["ready_timeout"], "--ready-timeout"),
-        health_url=given["health_url"],
+        health_url=health_url(given["health_url"]),
         health_check=given["health_check"],
         restart=RestartPolicy(mode=given["restart"]),
         hang=HangPolicy(after=seconds(given["hang_after"], "--hang-after"), action=given["hang_action"]),
@@ -214,6 +229,10 @@ def _clean(found: Running) -> None:
 def _start(settings: RunSettings, app: Places, lock: int, python: Python | None, executable: str) -> int:
     """Become the keeper, or, with ``--daemon``, return the exit code when the keeper in the background is up."""
     reason = sharing(settings, python, executable)
+    if settings.ops_port_given or settings.ops_host != _OPS_HOST:
+        check_free(settings.ops_host, settings.ops_port if settings.ops_port_given else 0, "--ops-port NUMBER")
+    if settings.probe_bind:
+        check_free(*address(settings.probe_bind, "--probe-bind"), "--probe-bind HOST:PORT")
     descriptors = {"lock": lock}
     if settings.port is not None:
         bound = listen(settings.bind, settings.port)
@@ -221,7 +240,9 @@ def _start(settings: RunSettings, app: Places, lock: int, python: Python | None,
         if reason:
             bound.close()  # it was free: the program binds it itself
         else:
-            descriptors["listen"] = bound.detach()
+            # High, because scripts use the low numbers by hand (`exec 3>file`).
+            descriptors["listen"] = fcntl.fcntl(bound.fileno(), fcntl.F_DUPFD_CLOEXEC, LISTEN_FROM)
+            bound.close()
     if settings.daemon and (pid := detach(app.state / "output.log")):
         os.close(lock)
         return _report(settings, app, pid)

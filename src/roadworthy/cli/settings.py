@@ -14,27 +14,16 @@ from roadworthy.cli.command import Python, cannot_inject, default_name
 from roadworthy.cli.errors import warn
 from roadworthy.config.places import Places, check_name
 from roadworthy.config.values import CheckSetting, RunSettings
-from roadworthy.errors import UsageError
+from roadworthy.errors import ConfigurationError, UsageError
+from roadworthy.log.redact import redact
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-CHECK_SCHEMES = (
-    "tcp",
-    "http",
-    "https",
-    "sqlite",
-    "postgres",
-    "postgresql",
-    "redis",
-    "rediss",
-    "disk",
-    "memory",
-    "dir",
-    "file",
-)
 MOST_WORKERS = 512
+MOST_PORT = 65535
 
+_CHECK_HINT = "For example: --check database=postgresql://localhost/app --check cache=tcp://127.0.0.1:6379"
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
@@ -73,15 +62,60 @@ def stop_signal(text: str) -> int:
 
 def check_setting(text: str) -> CheckSetting:
     """Return the check that ``NAME=URL`` asks for; raises :class:`UsageError`."""
+    from roadworthy.agent.probes import probe_for
+
     name, separator, target = text.partition("=")
-    scheme = urlsplit(target).scheme.split("+")[0]
-    if not separator or not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name) or scheme not in CHECK_SCHEMES:
+    if not separator or not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,63}", name):
         raise UsageError(
-            f"--check: {text!r} is not understood",
-            why=f"It is NAME=URL; a URL begins with one of {', '.join(CHECK_SCHEMES)}.",
-            hint="For example: --check database=tcp://127.0.0.1:5432",
+            f"--check: {redact(text)!r} is not understood",
+            why="It is NAME=URL, the name of letters, digits, '.', '_' and '-'.",
+            hint=_CHECK_HINT,
         )
+    try:
+        probe_for(target)
+    except ConfigurationError as error:
+        raise UsageError(f"--check {name}: {error.what}", why=error.why, hint=_CHECK_HINT) from error
     return CheckSetting(name, target)
+
+
+def health_url(text: str) -> str:
+    """Return the URL that tells when the program is ready, checked; raises :class:`UsageError`."""
+    try:
+        parts = urlsplit(text)
+        fine = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        fine = False
+    if text and not fine:
+        raise UsageError(
+            f"--health-url: {redact(text)!r} is no address of a web page",
+            why="It begins with http:// or https:// and names a host.",
+            hint="For example: --health-url http://127.0.0.1:8000/health",
+        )
+    return text
+
+
+def address(text: str, option: str) -> tuple[str, int]:
+    """Return host and port of ``HOST:PORT``; without a host it is loopback. Raises :class:`UsageError`."""
+    host, _, port = text.rpartition(":")
+    host = host.strip("[]")
+    if not (port.isascii() and port.isdigit() and int(port) <= MOST_PORT) or " " in host:
+        raise UsageError(
+            f"{option}: {text!r} is no address to listen on",
+            why=f"It is HOST:PORT, the port at most {MOST_PORT}.",
+            hint=f"For example: {option} 0.0.0.0:9901",
+        )
+    return host or "127.0.0.1", int(port)
+
+
+def allowed_host(text: str) -> str:
+    """Return a name for the Host header, checked: without scheme, port and path. Raises :class:`UsageError`."""
+    if not re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?", text):
+        raise UsageError(
+            f"--allow-host: {text!r} is no host name",
+            why="It is a name without scheme, port or path; addresses and loopback names need no permission.",
+            hint="For example: --allow-host ops.example.com",
+        )
+    return text
 
 
 def app_name(given: str, command: Sequence[str], python: Python | None) -> str:
