@@ -281,7 +281,7 @@ class Collector:
             made = Event(
                 kind=EventKind(raw.kind),
                 at=at,
-                level=_LEVELS.get(raw.level, "info"),
+                level=_LEVELS.get(raw.level // 10, "info"),
                 source=raw.source,
                 text=raw.text,
                 pid=process.pid,

@@ -71,6 +71,14 @@ def test_a_living_process_is_read_again_and_again(folders, mine):
     collector.close()
 
 
+@pytest.mark.parametrize(
+    ("number", "word"), [(10, "debug"), (20, "info"), (30, "warning"), (35, "warning"), (40, "error"), (50, "critical")]
+)
+def test_an_event_keeps_the_level_that_it_was_logged_with(folders, mine, number, word):
+    mine.event("log", number, "app.x", "hello")
+    assert [event.level for event in collect(Collector(*folders)).events] == [word]
+
+
 def test_only_series_that_changed_are_named_as_changed(folders, mine):
     collector = Collector(*folders)
     still, moving = mine.counter("still"), mine.counter("moving")

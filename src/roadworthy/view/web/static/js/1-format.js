@@ -12,6 +12,6 @@ const parts = {
 };
 const known = (n) => n !== null && n !== undefined && Number.isFinite(n);
 const show = (n, kind) => { if (!known(n)) return none; const [value, unit] = parts[kind](n); return unit ? `${value}\u202f${unit}` : value; };
-const span = (s) => { if (!known(s)) return none; s = Math.max(0, s); if (s < 10) return `${s.toFixed(1)} s`; if (s < 90) return `${Math.round(s)} s`; const m = s / 60; if (m < 90) return `${Math.round(m)} min`; const h = m / 60; return h < 48 ? `${h.toFixed(1)} h` : `${(h / 24).toFixed(1)} d`; };
+const span = (s) => { if (!known(s)) return none; s = Math.max(0, s); if (s > 0 && s < 0.95) return show(s, "seconds"); if (s < 10) return `${s.toFixed(1)} s`; if (s < 90) return `${Math.round(s)} s`; const m = s / 60; if (m < 90) return `${Math.round(m)} min`; const h = m / 60; return h < 48 ? `${h.toFixed(1)} h` : `${(h / 24).toFixed(1)} d`; };
 const clock = (at) => (known(at) ? new Date(at * 1000).toLocaleTimeString("en-GB") : none);
 const words = (name) => String(name ?? "").replaceAll("_", " ");

@@ -1,6 +1,7 @@
 // The sections below the charts: each draws one list of the snapshot.
 const exitWords = (exit) => (exit ? exit.words || (known(exit.signal) ? `signal ${exit.signal}` : known(exit.code) ? `exit ${exit.code}` : "exit status unknown") : "");
 let view = null; // the newest snapshot
+const ago = (at) => (view.at - at < 1 ? "now" : `${span(view.at - at)} ago`);
 
 function drawVerdict(s) {
   const v = s.verdict, box = $("verdict");
@@ -31,7 +32,7 @@ const OPERATIONS = [
 ];
 const ERRORS = [
   ["l wrap", (e) => ({ text: `${e.type}: ${e.message}`, title: e.fingerprint })], ["l", (e) => e.operation || none],
-  ["", (e) => show(e.count, "count")], ["", (e) => ({ text: `${span(view.at - e.last)} ago`, title: clock(e.last) })],
+  ["", (e) => show(e.count, "count")], ["", (e) => ({ text: ago(e.last), title: clock(e.last) })],
 ];
 const INCIDENTS = [
   ["l", (i) => clock(i.at)], ["l wrap", (i) => i.title],
@@ -39,11 +40,11 @@ const INCIDENTS = [
 ];
 const CHECKS = [
   ["l", (c) => ({ pill: c.status })], ["l", (c) => (known(c.slot) ? `${c.name} · worker ${c.slot}` : c.name)], ["l wrap", (c) => ({ text: c.detail })],
-  ["", (c) => ({ text: show(c.duration, "seconds"), title: c.kind })], ["", (c) => (known(c.at) ? `${span(view.at - c.at)} ago` : "never ran")],
+  ["", (c) => ({ text: show(c.duration, "seconds"), title: c.kind })], ["", (c) => (known(c.at) ? ago(c.at) : "never ran")],
 ];
 const SIGNALS = [
   ["l", (g) => g.kind], ["l wrap", (g) => g.name], ["", (g) => show(g.count, "count")],
-  ["", (g) => (known(g.last) ? `${span(view.at - g.last)} ago` : none)],
+  ["", (g) => (known(g.last) ? ago(g.last) : none)],
   ["l", (g) => ({ pill: known(g.last) ? (g.stale ? "warning" : "ok") : g.declared ? "error" : "unknown", text: known(g.last) ? (g.stale ? "late" : "") : g.declared ? "declared, never came" : "not seen" })],
 ];
 const STARTS = [
