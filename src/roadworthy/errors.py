@@ -22,6 +22,7 @@ exits with the shell's codes: 126 (not executable) and 127 (not found).
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 EXIT_OK = 0
@@ -37,6 +38,9 @@ EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127
 EXIT_INTERRUPT = 130
 EXIT_TERMINATED = 143
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says when there is no room: the disk is full, or a quota is used up."""
 
 
 class RoadworthyError(Exception):

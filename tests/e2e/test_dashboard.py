@@ -87,7 +87,7 @@ def test_a_kill_is_read_on_the_page_with_its_last_words_and_the_recovery(page, m
     playwright.expect(page.locator("#incidents tbody tr")).to_have_count(before + 1, timeout=20_000)
     row = page.locator("#incidents tbody tr").first
     playwright.expect(row.locator("td").nth(1)).to_contain_text("SIGKILL")
-    playwright.expect(row.locator("td").nth(3)).to_have_text(re.compile(r"[0-9.]+ s"), timeout=20_000)
+    playwright.expect(row.locator("td").nth(3)).to_have_text(re.compile(r"[0-9.]+\s(ms|s)"), timeout=20_000)
     row.click()
     playwright.expect(page.locator("dialog")).to_contain_text("SIGKILL")
     playwright.expect(page.locator("dialog")).to_contain_text("Its last words")

@@ -24,15 +24,20 @@ PATIENCE = 20.0
 """Seconds that an answer may take."""
 
 
+SHORT = 16
+"""Bytes of a body from which it is only read, not kept."""
+
+
 @dataclass
 class Counts:
-    """What one load got: answers by path and status, failures in words, latencies in seconds."""
+    """What one load got: answers by path and status, failures in words, latencies in seconds, short bodies by path."""
 
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     again: int = 0
     connections: int = 0
     latencies: list[float] = field(default_factory=list)
+    bodies: Counter[tuple[str, str]] = field(default_factory=Counter)
     seconds: float = 0.0
 
     @property
@@ -55,6 +60,7 @@ class Counts:
         self.again += other.again
         self.connections += other.connections
         self.latencies += other.latencies
+        self.bodies += other.bodies
         self.seconds = max(self.seconds, other.seconds)
 
     def __str__(self) -> str:
@@ -63,7 +69,7 @@ class Counts:
         p99 = sorted(self.latencies)[int(len(self.latencies) * 0.99)] if self.latencies else 0.0
         return (
             f"{self.requests} answers in {self.seconds:.2f} s ({self.requests / max(self.seconds, 1e-9):.0f}/s), "
-            f"{len(self.failures)} failed, {self.again} asked again on a new connection, {self.connections} connections, "
+            f"{len(self.failures)} failed, {self.again} asked again, {self.connections} connections, "
             f"p99 {p99 * 1000:.1f} ms, slowest {slow * 1000:.1f} ms"
         )
 
@@ -105,7 +111,11 @@ class Client:
             self.counts.connections += 1
         self._connection.request("GET", path)
         answer = self._connection.getresponse()
-        answer.read()
+        body = answer.read(SHORT)
+        if len(body) < SHORT:
+            self.counts.bodies[path, body.decode("utf-8", "replace")] += 1
+        while answer.read(65536):
+            pass
         if not self._keep or answer.will_close:
             self.close()
         return answer.status

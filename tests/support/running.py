@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -109,7 +110,10 @@ class Running:
             told: dict[str, Any] = json.loads((self.run_dir / "agent.json").read_text())
             if start_ticks(told["pid"]) != told["start_ticks"]:
                 return None
-            with urllib.request.urlopen(told["url"].rstrip("/") + "/livez", timeout=2) as _answer:  # noqa: S310 - the agent's own address
+            try:
+                with urllib.request.urlopen(told["url"].rstrip("/") + "/livez", timeout=2) as _answer:  # noqa: S310 - the agent's own address
+                    return told
+            except urllib.error.HTTPError:  # the program may be down: that is an answer, too
                 return told
 
         try:

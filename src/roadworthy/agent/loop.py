@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from roadworthy import _clock
-from roadworthy.agent import picture
+from roadworthy.agent import picture, room
 from roadworthy.agent.checks import HEALTH_URL, AppChecks, CheckRunner, builtin
 from roadworthy.agent.collect import Collected, Collector
 from roadworthy.agent.crew import SETTLED_AFTER, Crew, Member, Observation, Watched
@@ -82,6 +82,7 @@ class Agent:
         self.keeper_pid: int | None = None
         self.program_started: float | None = None
         self._state = places.state
+        self._rooms = {"arena": places.arena, "run": places.run}
         self._history = history
         self._watched = Watched() if crew is None else None
         self._crew: Crew = crew or self._watched or Watched()
@@ -419,7 +420,7 @@ class Agent:
             started=self._was_ready,
             finished=bool(workers) and all(picture.ended_well(one) for one in workers),
             broken_arenas=collected.broken,
-            extra=(*self._journal.findings(), *health.slow_starts(self._startups)),
+            extra=(*self._journal.findings(), *room.findings(self._rooms), *health.slow_starts(self._startups)),
         )
         return health.verdict(evidence, self._snapshot.verdict if self._snapshot is not None else None)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from roadworthy.agent.injection import Absences
     from roadworthy.agent.sample import ProcessSample, Sample
     from roadworthy.types import InFlight, Startup
+    from roadworthy.watch.liveness import Judgement
 
 TIME_TO_IMPORT = 5.0
 """Seconds after which a process without an arena counts as one that we are not in."""
@@ -44,7 +45,7 @@ def worker(
         since=member.since,
         started=member.started,
         liveness=judgement.liveness if judgement is not None else Liveness.UNKNOWN,
-        reason=judgement.reason if judgement is not None and up else member.reason,
+        reason=_reason(member, judgement if up else None),
         resources=sample.slots.get(member.slot, Resources()),
         restarts=member.restarts,
         injected=injected,
@@ -54,6 +55,14 @@ def worker(
         python=python,
         command=sampled.command if sampled is not None else "",
     )
+
+
+def _reason(member: Member, judgement: Judgement | None) -> str:
+    """Return what is known of a worker: for a ready one also what happened to it, such as a reload that was given up."""
+    if judgement is None:
+        return member.reason
+    told = member.reason if member.state is WorkerState.READY else ""
+    return "; ".join(part for part in (told, judgement.reason) if part)
 
 
 def ended_well(one: Worker) -> bool:

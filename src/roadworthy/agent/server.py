@@ -24,7 +24,7 @@ from starlette.routing import BaseRoute, Route
 
 from roadworthy.agent.connection import MOST_CONNECTIONS, Quiet, config
 from roadworthy.agent.gate import PROBLEM_TYPE, App, Gate, Rules, document, is_loopback
-from roadworthy.errors import PortInUse, Refused, Unavailable, UsageError
+from roadworthy.errors import Exhausted, PortInUse, Refused, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,15 +133,26 @@ class Server:
 def new_token(path: Path) -> str:
     """Return the token in ``path``, made and written with mode 0600 when there is none.
 
-    Raises :class:`Refused` when somebody else could have put it there, :class:`Unavailable` when it cannot be written.
+    Raises :class:`Refused` when somebody else could have put it there, :class:`Exhausted` when the disk is full and
+    :class:`Unavailable` when it cannot be written.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        kind = Refused if error.errno == errno.ELOOP else Unavailable
-        raise kind(
+        refusal = Refused if error.errno == errno.ELOOP else Unavailable
+        raise refusal(
             "cannot use the token file", why=f"{error.strerror} ({path.name}).", hint="Remove it and start again."
         ) from error
+    try:
+        return _token_in(descriptor)
+    except OSError as error:
+        kind = Exhausted if error.errno in {errno.ENOSPC, errno.EDQUOT} else Unavailable
+        raise kind(
+            "cannot write the token file", why=f"{error.strerror} ({path.name}).", hint="Free some space there."
+        ) from error
+
+
+def _token_in(descriptor: int) -> str:
     with os.fdopen(descriptor, "r+", encoding="ascii", errors="replace") as file:
         found = os.fstat(descriptor)
         if found.st_uid != os.getuid() or found.st_nlink != 1:

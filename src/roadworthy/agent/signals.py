@@ -43,6 +43,10 @@ _EVENTS: Final = {
 }
 
 
+ACTIVE: Final = "http.server.active_requests"
+"""Names requests in flight and is never set: it is no metric that somebody waits for."""
+
+
 @dataclass(slots=True)
 class _Seen:
     declared: bool = False
@@ -173,7 +177,7 @@ def _where(one: Series) -> tuple[str, str] | None:  # noqa: PLR0911 - a table
         return "client calls", which.name if which else one.name
     if one.name == "usage":
         return "usage", dict(one.labels).get("feature", "?")
-    if one.name == "errors":
+    if one.name in {"errors", ACTIVE}:
         return None
     if one.name.startswith("cpython.gc."):
         return "gc", one.name

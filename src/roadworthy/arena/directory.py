@@ -1,10 +1,13 @@
 """The series of one file, read again and again for little: text and layout of a slot never change once it is committed.
 
-Values come out in one strided read, and of the histograms only blocks that changed since the last time are taken apart.
+Values come out in one strided read, as the bits that they are, and only what differs from the last time is looked at;
+of the histograms only blocks that changed are taken apart.
 """
 
 from __future__ import annotations
 
+from itertools import compress, count
+from operator import ne
 from typing import TYPE_CHECKING
 
 from roadworthy.arena.layout import (
@@ -33,7 +36,11 @@ _BLOCK_BYTES = BLOCK_WORDS * WORD
 
 
 class Directory:
-    """The series of one file; :meth:`refresh` finds new ones and reads all values."""
+    """The series of one file; :meth:`refresh` finds new ones and reads all values.
+
+    ``changed`` and ``touched`` collect, by number, the series that are not as they were and the gauges that were set
+    (perhaps to what they were); whoever takes them clears them.
+    """
 
     def __init__(self, opened: Opened, first_number: int) -> None:
         self._opened = opened
@@ -43,12 +50,16 @@ class Directory:
         self._done = 0
         self._bad = 0
         self._parsed: set[int] = set()
-        self._plain: list[tuple[int, RawSeries]] = []
+        self._plain: dict[int, RawSeries] = {}
+        self._values: list[int | None] = [None] * self._series.slots
+        self._stamps: list[int | None] = [None] * self._series.slots
         self._histograms: list[tuple[int, RawSeries]] = []
         self._before: dict[int, bytes] = {}
         self._most_blocks = 0
         self._all_before = b""
         self.series: list[RawSeries] = []
+        self.changed: dict[int, RawSeries] = {}
+        self.touched: dict[int, RawSeries] = {}
 
     @property
     def unreadable(self) -> int:
@@ -106,21 +117,45 @@ class Directory:
             self._histograms.append((block, made))
             self._most_blocks = max(self._most_blocks, block + 1)
         else:
-            self._plain.append((slot, made))
+            self._plain[slot] = made
+            # What stood there before the commit was nobody's value; it is read anew.
+            self._values[slot] = self._stamps[slot] = None
         self.series.append(made)
+        self.changed[made.number] = made
 
     def _read_plain(self) -> None:
         if not self._plain:
             return
+        for word, before, take in (
+            (1, self._values, self._take_value),
+            (2, self._stamps, self._take_stamp),
+        ):
+            now = self._words(word)
+            if now != before:
+                for slot in compress(count(), map(ne, now, before)):
+                    series = self._plain.get(slot)
+                    if series is not None:
+                        take(slot, series)
+                before[:] = now
+
+    def _words(self, word: int) -> list[int | None]:
+        """Return one word of every slot."""
         section = self._series
-        end = section.word + section.slots * section.step
-        values = self._opened.d[section.word + 1 : end : section.step].tolist()
-        stamps = self._opened.q[section.word + 2 : end : section.step].tolist()
-        for slot, series in self._plain:
-            value = values[slot]
-            # Only NaN differs from itself: a gauge that was never set.
-            series.value = value if value == value else None  # noqa: PLR0124
-            series.updated_ns = stamps[slot]
+        found: list[int | None] = self._opened.q[
+            section.word + word : section.word + section.slots * section.step : section.step
+        ].tolist()
+        return found
+
+    def _take_value(self, slot: int, series: RawSeries) -> None:
+        value = self._opened.d[self._series.word + slot * self._series.step + 1]
+        # Only NaN differs from itself: a gauge that was never set.
+        series.value = value if value == value else None  # noqa: PLR0124
+        self.changed[series.number] = series
+
+    def _take_stamp(self, slot: int, series: RawSeries) -> None:
+        series.updated_ns = self._opened.q[self._series.word + slot * self._series.step + 2]
+        if series.updated_ns:
+            self.touched[series.number] = series
 
     def _read_histograms(self) -> None:
         if not self._histograms:
@@ -137,6 +172,7 @@ class Directory:
                 continue
             before[block] = data
             _take_apart(series, data)
+            self.changed[series.number] = series
 
 
 _AHEAD = 16

@@ -22,6 +22,7 @@ from roadworthy.arena.layout import (
     BOOT_AT,
     BOOT_BYTES,
     H_BEATS,
+    H_EVENTS,
     H_EVENTS_LOST,
     H_EXTENTS,
     H_FLAGS,
@@ -165,6 +166,24 @@ class Reader:
             return self._directories[0].series
         return [series for directory in self._directories for series in directory.series]
 
+    def take_changed(self) -> list[RawSeries]:
+        """Return the series that are new or not as they were when this was last asked, as of the last refresh."""
+        found: list[RawSeries] = []
+        for directory in self._directories:
+            if directory.changed:
+                found.extend(directory.changed.values())
+                directory.changed.clear()
+        return found
+
+    def take_touched(self) -> list[RawSeries]:
+        """Return the gauges that were set since this was last asked, be it to the value that they had."""
+        found: list[RawSeries] = []
+        for directory in self._directories:
+            if directory.touched:
+                found.extend(directory.touched.values())
+                directory.touched.clear()
+        return found
+
     def events(self, after_seq: int = -1, *, dead: bool | None = None) -> tuple[list[RawEvent], int]:
         """Return the events behind ``after_seq``, oldest first, and how many were overwritten or damaged unread.
 
@@ -173,6 +192,10 @@ class Reader:
         """
         if dead is None:
             dead = not alive(self)
+        section = self._base.sections[H_EVENTS]
+        commits = self._base.q[section.word : section.word + section.slots * section.step : section.step].tolist()
+        if max(max(commits), -min(commits)) - 1 <= after_seq:
+            return [], 0
         return ring.events(self._base, after_seq, monotonic_ns(), dead=dead)
 
     def beats(self) -> list[RawBeat]:

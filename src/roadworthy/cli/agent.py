@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from roadworthy import __version__, _clock
 from roadworthy.agent.control import Control, supervisor_verbs
+from roadworthy.agent.history.late import open_history
 from roadworthy.agent.history.sqlite import SqliteHistory
 from roadworthy.agent.incidents import write_atomically
 from roadworthy.agent.link import KeeperLink, PidfdWatch
@@ -48,7 +49,9 @@ class Composition:
     def __init__(self, settings: RunSettings, places: Places) -> None:
         self.settings = settings
         self.places = places
-        self.history = SqliteHistory(places.state / "history", retention_hours=settings.retention_hours)
+        self.history = open_history(
+            lambda: SqliteHistory(places.state / "history", retention_hours=settings.retention_hours)
+        )
         self.page = ControlWriter(places.arena)
         self.page.publish({"log_levels": {"": settings.log_level.upper()} if settings.log_level else {}})
         self.link: KeeperLink | None = None
@@ -350,7 +353,12 @@ def load(run_dir: Path) -> tuple[RunSettings, Places]:
 
 
 async def _serve(settings: RunSettings, places: Places) -> None:
-    await Composition(settings, places).run()
+    made = Composition(settings, places)
+    try:
+        await made.run()
+    finally:
+        if made.link is not None:
+            made.link.close()  # when a part could not be made, the keeper's messages would find none
 
 
 def main(argv: list[str]) -> int:

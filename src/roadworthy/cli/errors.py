@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Iterable
 
 import click
 from click.core import ParameterSource
@@ -60,8 +61,8 @@ def _plain(text: str) -> str:
 
 def _origin(context: click.Context, param: click.Parameter) -> str:
     """Return where a value came from when that was not the command line: people forget what they have exported."""
-    if param.name is None or context.get_parameter_source(param.name) is not ParameterSource.ENVIRONMENT:
+    if context.get_parameter_source(param.name) is not ParameterSource.ENVIRONMENT:
         return ""
-    names = [param.envvar] if isinstance(param.envvar, str) else list(param.envvar or ())
-    found = next((name for name in names if os.environ.get(name)), "")
+    names: str | Iterable[str] = param.envvar or ()
+    found = next((name for name in ([names] if isinstance(names, str) else names) if os.environ.get(name)), "")
     return f"It came from the environment variable {found}."

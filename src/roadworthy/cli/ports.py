@@ -23,7 +23,9 @@ def listen(host: str, port: int, *, option: str = "--port NUMBER") -> socket.soc
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except socket.gaierror as error:
         raise Unavailable(
-            f"cannot listen on {host}", why=f"The name does not resolve: {error.strerror}.", hint="Use 127.0.0.1, or a name of this host."
+            f"cannot listen on {host}",
+            why=f"The name does not resolve: {error.strerror}.",
+            hint="Use 127.0.0.1, or a name of this host.",
         ) from error
     made = socket.socket(family, socket.SOCK_STREAM)
     try:

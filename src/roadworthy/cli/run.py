@@ -31,9 +31,9 @@ from roadworthy.cli.settings import (
     stop_signal,
 )
 from roadworthy.cli.waiting import wait_until_ready, wait_until_up
-from roadworthy.config.places import Places, make, places
+from roadworthy.config.places import Places, check_room, make, places
 from roadworthy.config.values import HangPolicy, RestartPolicy, RunSettings
-from roadworthy.errors import RoadworthyError, Unavailable, Unhealthy
+from roadworthy.errors import FULL, Exhausted, RoadworthyError, Unavailable, Unhealthy
 
 MOST_NAMES = 100
 LISTEN_FROM = 100
@@ -100,6 +100,12 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
     "--hang-after", default="10s", metavar="DURATION", help="A declared signal of life that is this late means hung."
 )
 @click.option(
+    "--progress-after",
+    default="60s",
+    metavar="DURATION",
+    help="Declared progress that stands still for this long means not progressing.",
+)
+@click.option(
     "--hang-action",
     type=click.Choice(["auto", "alarm", "restart"]),
     default="auto",
@@ -163,7 +169,11 @@ def _settings(command: tuple[str, ...], given: dict[str, Any]) -> RunSettings:
         health_url=health_url(given["health_url"]),
         health_check=given["health_check"],
         restart=RestartPolicy(mode=given["restart"]),
-        hang=HangPolicy(after=seconds(given["hang_after"], "--hang-after"), action=given["hang_action"]),
+        hang=HangPolicy(
+            after=seconds(given["hang_after"], "--hang-after"),
+            progress_after=seconds(given["progress_after"], "--progress-after"),
+            action=given["hang_action"],
+        ),
         checks=tuple(check_setting(text) for text in given["checks"]),
         retention_hours=given["retention_hours"],
         pid_file=str(Path(given["pid_file"]).absolute()) if given["pid_file"] else "",
@@ -228,6 +238,7 @@ def _clean(found: Running) -> None:
 
 def _start(settings: RunSettings, app: Places, lock: int, python: Python | None, executable: str) -> int:
     """Become the keeper, or, with ``--daemon``, return the exit code when the keeper in the background is up."""
+    check_room(app.arena, settings.workers)
     reason = sharing(settings, python, executable)
     if settings.ops_port_given or settings.ops_host != _OPS_HOST:
         check_free(settings.ops_host, settings.ops_port if settings.ops_port_given else 0, "--ops-port NUMBER")
@@ -258,7 +269,9 @@ def _become_keeper(settings: RunSettings, app: Places, descriptors: dict[str, in
         with os.fdopen(fd, "w", encoding="utf-8") as file:
             file.write(settings.to_json())
     except OSError as error:
-        raise Unavailable(
+        path.unlink(missing_ok=True)
+        kind = Exhausted if error.errno in FULL else Unavailable
+        raise kind(
             f"{path} cannot be written", why=f"{error.strerror} (errno {error.errno}).", hint="Free some space there."
         ) from error
     for number in descriptors.values():

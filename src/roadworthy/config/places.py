@@ -12,10 +12,13 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadworthy.errors import Exhausted, Refused, Unavailable, UsageError
+from roadworthy.errors import FULL, Exhausted, Refused, Unavailable, UsageError
 
 ARENA_NEEDS = 16 * 1024 * 1024
 """Free bytes below which a tmpfs is too small for arenas."""
+
+WORKER_NEEDS = 4 * 1024 * 1024
+"""Free bytes below which one more worker is not started: its arena, and both its output files."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
@@ -50,8 +53,8 @@ def places(app: str, environ: dict[str, str] | None = None) -> Places:
 
 def arena_root(env: os._Environ[str] | dict[str, str]) -> Path:
     """Return where arenas live: shared memory if it is big enough, else the run directory, else the state directory."""
-    if env.get("ROADWORTHY_HOME"):
-        return Path(env["ROADWORTHY_HOME"], "arena")
+    if home := _home(env):
+        return home / "arena"
     shm = Path("/dev/shm")  # noqa: S108 - the system's shared memory; our folder in it is private and verified
     if _big_enough(shm):
         return shm / f"roadworthy-{os.getuid()}"
@@ -63,27 +66,40 @@ def arena_root(env: os._Environ[str] | dict[str, str]) -> Path:
 
 def run_root(env: os._Environ[str] | dict[str, str]) -> Path:
     """Return where sockets, tokens and the index of running applications live."""
-    if env.get("ROADWORTHY_HOME"):
-        return Path(env["ROADWORTHY_HOME"], "run")
-    if env.get("XDG_RUNTIME_DIR") and os.access(env["XDG_RUNTIME_DIR"], os.W_OK):
+    if home := _home(env):
+        return home / "run"
+    if os.access(_absolute(env, "XDG_RUNTIME_DIR"), os.W_OK):
         return Path(env["XDG_RUNTIME_DIR"], "roadworthy")
     if os.getuid() == 0 and os.access("/run", os.W_OK):
         return Path("/run/roadworthy")
-    return Path(env.get("TMPDIR", "/tmp"), f"roadworthy-{os.getuid()}")  # noqa: S108 - private folder, owner verified
+    return Path(_absolute(env, "TMPDIR") or "/tmp", f"roadworthy-{os.getuid()}")  # noqa: S108 - private folder, owner verified
 
 
 def state_root(env: os._Environ[str] | dict[str, str], app: str) -> Path:
     """Return where one application's history, incidents and trail live."""
-    if env.get("ROADWORTHY_HOME"):
-        return Path(env["ROADWORTHY_HOME"], "state", app)
+    if home := _home(env):
+        return home / "state" / app
     if env.get("STATE_DIRECTORY"):
         return Path(env["STATE_DIRECTORY"].split(":")[0], app)
     return _state_home(env) / app
 
 
 def _state_home(env: os._Environ[str] | dict[str, str]) -> Path:
-    base = env.get("XDG_STATE_HOME") or os.path.join(env.get("HOME", os.path.expanduser("~")), ".local", "state")
+    home = _absolute(env, "HOME") or os.path.expanduser("~")
+    base = _absolute(env, "XDG_STATE_HOME") or os.path.join(home, ".local", "state")
     return Path(base, "roadworthy")
+
+
+def _home(env: os._Environ[str] | dict[str, str]) -> Path | None:
+    """Return what ``ROADWORTHY_HOME`` names; absolute, because the program may change its directory."""
+    given = env.get("ROADWORTHY_HOME", "")
+    return Path(given).absolute() if given else None
+
+
+def _absolute(env: os._Environ[str] | dict[str, str], name: str) -> str:
+    """Return a directory from the environment; empty when it is unset or relative, which is to be ignored (XDG)."""
+    given = env.get(name, "")
+    return given if os.path.isabs(given) else ""
 
 
 def private(path: Path) -> Path:
@@ -100,7 +116,7 @@ def private(path: Path) -> Path:
             pass
         found = path.lstat()
     except OSError as error:
-        kind = Exhausted if error.errno in {28, 122} else Unavailable
+        kind = Exhausted if error.errno in FULL else Unavailable
         raise kind(
             f"cannot make the directory {path}",
             why=f"{error.strerror} (errno {error.errno}).",
@@ -129,6 +145,21 @@ def make(app: Places) -> Places:
         private(path.parent)
         private(path)
     return app
+
+
+def check_room(path: Path, workers: int) -> None:
+    """Raise :class:`Exhausted` when the file system of ``path`` has no room for what ``workers`` processes need there.
+
+    A program that was started all the same would fail when it prints.
+    """
+    space = os.statvfs(path)
+    free, needed = space.f_bavail * space.f_frsize, WORKER_NEEDS * workers
+    if free < needed or (space.f_files and not space.f_favail):
+        raise Exhausted(
+            f"the file system of {path} is full",
+            why=f"{workers} worker{'s' * (workers > 1)} and their output need {needed >> 20} MiB, {free >> 10} KiB are free.",
+            hint="Free some space there, or set ROADWORTHY_HOME to a directory that has some.",
+        )
 
 
 def _existing(path: Path) -> Path:

@@ -43,6 +43,9 @@ FLUSH_MOST = 5.0
 AGENT_FAILURES = 3
 """Deaths of the agent soon after its start, in a row, from which it is said."""
 
+PUBLISH_AGAIN = 1.0
+"""Seconds until the index is written again after that failed."""
+
 UNSEEN_MOST = 64
 OUTPUT_LOG_MOST = 16 << 20
 _TRIM_EVERY = 30.0
@@ -61,6 +64,7 @@ class Keeper:
         self._interrupts = 0
         self._unseen: list[Message] = []
         self._dirty = True
+        self._publish_again = 0.0
         self._cadence = CADENCE_LEAST
         self._down_since: float | None = None
         self._next_ping = 0.0
@@ -102,19 +106,26 @@ class Keeper:
         }
 
     def _publish(self) -> None:
-        if not self._dirty:
+        now = _clock.monotonic()
+        if not self._dirty or now < self._publish_again:
             return
-        self._dirty = False
         path = f"{self.settings['run_dir']}/keeper.json"
+        data = wire.dumps(self.state()).encode()
         try:
             fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
-                os.write(fd, wire.dumps(self.state()).encode())
+                if os.write(fd, data) != len(data):  # the rest did not fit
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             finally:
                 os.close(fd)
             os.replace(path + ".new", path)
         except OSError as error:
-            self._say(f"{path} cannot be written: {error.strerror}; the program goes on")
+            if not self._publish_again:
+                self._say(f"{path} cannot be written: {error.strerror}; the program goes on")
+            self._publish_again = now + PUBLISH_AGAIN
+        else:
+            self._dirty = False
+            self._publish_again = 0.0
 
     # ------------------------------------------------------------------------------------------------------ signals
     def _signals(self, numbers: bytes) -> None:

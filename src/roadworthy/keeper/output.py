@@ -14,7 +14,7 @@ import os
 import select
 import stat
 
-from roadworthy.keeper.system import punch_hole
+from roadworthy.keeper.system import punch_hole, reserve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +25,12 @@ KEEP = 1 << 20
 
 PUNCH_EVERY = 1 << 18
 """Bytes passed on between two reclaims."""
+
+AHEAD = 1 << 17
+"""Bytes of room that each file has beyond its end, so that the program can print while the file system is full."""
+
+KEEP_LEAST = 1 << 16
+"""Newest bytes that stay readable while the file system is full: the rest makes room for what is printed next."""
 
 LAG_STUCK = 3 << 20
 """Bytes that may wait when the reader of our output has taken nothing for ``STUCK_AFTER`` seconds."""
@@ -131,26 +137,28 @@ class Sink:
 class Stream:
     """One output file of one generation of a worker, and how much of it was passed on."""
 
-    __slots__ = ("_fd", "_punchable", "_tail", "left_out", "passed", "path", "punched", "sink")
+    __slots__ = ("_fd", "_punchable", "_reserved", "_tail", "left_out", "passed", "path", "punched", "sink")
 
     def __init__(self, path: str, sink: Sink) -> None:
         """Make the file anew; raises ``OSError``."""
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self._punchable = True
+        self._reserved = 0
         self._tail = b""
         self.path = path
         self.sink = sink
         self.passed = 0
         self.punched = 0
         self.left_out = 0
+        self._reserve(0)
 
     def pump(self, now: float) -> int:
         """Pass on what is new, as far as it is taken, and return how many bytes moved."""
         size = os.fstat(self._fd).st_size
         if size < self.passed or (size > self.passed and self._rewritten()):
-            self.passed = self.punched = (
-                0  # truncated by the program itself (`> /dev/stderr` in a shell does): begin again
-            )
+            # truncated by the program itself (`> /dev/stderr` in a shell does): begin again
+            self.passed = self.punched = self._reserved = 0
+        self._reserve(size)
         start = self.passed
         if self.left_out and not self._say(now):
             self._leave_out(size, now)
@@ -163,7 +171,7 @@ class Stream:
                 break
         if self.passed > start:
             self._tail = os.pread(self._fd, _TAIL, max(0, self.passed - _TAIL))
-        self._reclaim()
+        self._reclaim(KEEP, PUNCH_EVERY)
         return self.passed - start
 
     def _rewritten(self) -> bool:
@@ -205,9 +213,26 @@ class Stream:
         self.left_out = 0
         return True
 
-    def _reclaim(self) -> None:
-        end = (self.passed - KEEP) & ~4095
-        if not self._punchable or end - self.punched < PUNCH_EVERY:
+    def _reserve(self, size: int) -> None:
+        """Keep room beyond the file's end; while there is none, what was passed on makes some."""
+        if self._reserved - size >= AHEAD // 2 or self._reserved < 0:
+            return
+        for count in (AHEAD, AHEAD, KEEP_LEAST // 2):
+            try:
+                reserve(self._fd, size, count)
+            except OSError as error:
+                if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                    self._reserved = -1  # a file system that cannot reserve: it can only be hoped for
+                    return
+                self._reclaim(KEEP_LEAST, 4096)
+            else:
+                self._reserved = size + count
+                return
+
+    def _reclaim(self, keep: int, least: int) -> None:
+        """Give back what was passed on except the newest ``keep`` bytes, when that is at least ``least`` bytes."""
+        end = (self.passed - keep) & ~4095
+        if not self._punchable or end - self.punched < least:
             return
         try:
             punch_hole(self._fd, self.punched, end)

@@ -113,7 +113,7 @@ def _workers(evidence: Evidence) -> Iterable[Finding]:
                 yield Finding(
                     subject,
                     Status.UNHEALTHY,
-                    f"crash loop, held: {worker.reason}",
+                    worker.reason or "crash loop, held",
                     Severity.CRITICAL,
                     evidence=_last(worker),
                 )

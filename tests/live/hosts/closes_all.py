@@ -9,8 +9,8 @@ import signal
 import sys
 
 folder, records = sys.argv[1], int(sys.argv[2])
-logging.lastResort = None  # standard error is gone: the handler of last resort would complain into our files
 log = logging.getLogger("closer")
+log.addHandler(logging.NullHandler())  # standard error is gone: the handler of last resort would write into our files
 for number in range(256):
     try:
         os.close(number)

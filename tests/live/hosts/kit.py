@@ -45,7 +45,8 @@ def running(home: Path, command: list[str], *options: str, **given) -> Iterator[
         with run:
             os.chdir(cwd)
             run.agent()
-            run.until(all_ready, "all workers are ready")
+            snapshot = run.until(all_ready, "all workers are ready")
+            assert (snapshot["verdict"]["status"], snapshot["verdict"]["ready"]) == ("ok", True), snapshot["verdict"]
             yield run
     finally:
         os.chdir(cwd)
@@ -142,9 +143,9 @@ def totals(run: Running) -> dict[int, int]:
     """Return the requests by status that the state directory keeps of a run that has ended."""
     raw = json.loads((run.state_dir / "totals.json").read_text())
     found: Counter = Counter()
-    for key, series in Totals.from_json(raw["totals"]).series.items():
-        if key[0] == REQUESTS:
-            found[int(dict(series.labels)["http.response.status_code"])] += sum(series.buckets.values())
+    for (_, name, labels), total in Totals.from_json(raw["totals"]).entries.items():
+        if name == REQUESTS:
+            found[int(dict(labels)["http.response.status_code"])] += sum(total.buckets.values())
     return dict(found)
 
 

@@ -31,6 +31,22 @@ def test_one_variable_puts_everything_below_one_folder(tmp_path):
     assert found == places.Places("web", tmp_path / "arena/web", tmp_path / "run/web", tmp_path / "state/web")
 
 
+def test_a_relative_home_is_made_absolute_because_the_program_may_change_its_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = places.places("web", {"ROADWORTHY_HOME": "here"})
+    assert found == places.Places(
+        "web", tmp_path / "here/arena/web", tmp_path / "here/run/web", tmp_path / "here/state/web"
+    )
+
+
+@pytest.mark.parametrize("name", ["XDG_RUNTIME_DIR", "XDG_STATE_HOME", "TMPDIR", "HOME"])
+def test_a_relative_directory_of_the_environment_is_ignored(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "relative").mkdir()
+    found = places.places("web", {name: "relative"})
+    assert all(path.is_absolute() and tmp_path not in path.parents for path in (found.arena, found.run, found.state))
+
+
 def test_the_state_directory_of_systemd_wins_over_the_home_directory(tmp_path):
     env = {"STATE_DIRECTORY": f"{tmp_path}/one:{tmp_path}/two", "HOME": "/nowhere"}
     assert places.state_root(env, "web") == tmp_path / "one/web"
