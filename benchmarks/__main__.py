@@ -13,14 +13,23 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import beside, calls, kills, movie, text, web, weight
+from benchmarks import beside, calls, kills, movie, page, text, web, weight
 from benchmarks.machine import described
 from benchmarks.report import Answer, markdown, plain, summary
 from benchmarks.rows import Line, NotMeasured, Plan, Row
 from benchmarks.running import keep_off_the_program
 from roadworthy._clock import monotonic, wall
 
-ROWS: tuple[Row, ...] = (*calls.ROWS, *text.ROWS, *weight.ROWS, *beside.ROWS, *kills.ROWS, *movie.ROWS, *web.ROWS)
+ROWS: tuple[Row, ...] = (
+    *calls.ROWS,
+    *text.ROWS,
+    *weight.ROWS,
+    *beside.ROWS,
+    *kills.ROWS,
+    *movie.ROWS,
+    *web.ROWS,
+    *page.ROWS,
+)
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 

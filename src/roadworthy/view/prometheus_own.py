@@ -1,7 +1,8 @@
 """What a Snapshot tells besides the program's own metrics, as series: verdict, workers, checks, host, our own overhead.
 
-Names that Prometheus users know (``process_resident_memory_bytes``) are used where there are some; the label ``worker``
-is the slot, never the pid, so that a restart does not make a new series.
+Processes have OpenTelemetry's names (``process.memory.usage``), and those that every Prometheus dashboard knows
+(``process_resident_memory_bytes``, ``process_open_fds``, ``process_start_time_seconds``). The label ``worker`` is the
+slot, never the pid, so that a restart does not make a new series.
 """
 
 from __future__ import annotations
@@ -78,13 +79,17 @@ def _workers(snapshot: Snapshot) -> Iterator[Series]:
             "When the worker's process began, seconds since the epoch.",
             labels,
         )
+        up = max(0.0, snapshot.at - worker.started) if worker.pid is not None and worker.started is not None else None
+        yield _gauge("process_uptime_seconds", up, "How long the worker's process runs (process.uptime).", labels)
         yield from _resources(worker.resources, labels)
 
 
 def _resources(used: Resources, labels: Labels) -> Iterator[Series]:
     yield _gauge("process_cpu_utilization_ratio", _share(used.cpu_percent), "Share of one core in use.", labels)
     yield _gauge("process_resident_memory_bytes", used.rss, "Resident memory.", labels)
-    yield _gauge("process_threads", used.threads, "Threads.", labels)
+    yield _gauge("process_memory_usage_bytes", used.rss, "Resident memory (process.memory.usage).", labels)
+    # No "process_thread_count": promtool wants no gauge to end so. "process_threads" is what Python itself counts.
+    yield _gauge("process_os_threads", used.threads, "Threads (process.thread.count).", labels)
     yield _gauge("process_open_fds", used.fds, "Open file descriptors.", labels)
     yield _gauge("process_max_fds", used.fd_limit, "Most file descriptors that may be open.", labels)
     yield _gauge("process_disk_read_bytes_per_second", used.read_bytes, "Read from disk.", labels)

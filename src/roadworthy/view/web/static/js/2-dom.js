@@ -47,3 +47,11 @@ function table(body, columns, rows, keyOf, onOpen) {
   for (const row of old.values()) row.remove();
 }
 function toast(message) { document.querySelector(".toast")?.remove(); const node = h("div", { class: "toast", role: "status" }, message); document.body.append(node); setTimeout(() => node.remove(), 6000); }
+// Only what is on the screen is drawn; what comes into view is drawn then.
+const onScreen = new Set();
+let whenSeen = () => {};
+const screenWatch = new IntersectionObserver((entries) => {
+  let fresh = false;
+  for (const entry of entries) { if (entry.isIntersecting) { fresh ||= !onScreen.has(entry.target.id); onScreen.add(entry.target.id); } else onScreen.delete(entry.target.id); }
+  if (fresh) whenSeen();
+}, { rootMargin: "120px" });

@@ -47,7 +47,7 @@ function drawCharts(gauges) {
   for (const chart of CHARTS) {
     let held = charts.plots.get(chart.id);
     if (held && held.spec.title !== specOf(chart).title) { buildChart(chart); held = charts.plots.get(chart.id); }
-    if (!held) continue;
+    if (!held || !onScreen.has(held.box.id)) continue;
     const { plot, spec, box } = held;
     plot.setData([charts.at, ...spec.lines.map(([name]) => charts.values[name])]);
     const now = gauges[spec.now ?? spec.lines[0][0]], node = box.querySelector(".now");
@@ -85,6 +85,6 @@ function buildCharts() {
   const grid = $("charts");
   if (!grid.children.length) for (const chart of CHARTS) grid.append(h("div", { class: "card chart", id: `chart-${chart.id}` },
     h("div", { class: "head" }, h("h2", {}, chart.title), h("div", { class: "now" }, none)), h("div", { class: "legend" }), h("div", { class: "plot" })));
-  for (const chart of CHARTS) buildChart(chart);
+  for (const chart of CHARTS) { buildChart(chart); screenWatch.observe($(`chart-${chart.id}`)); }
 }
 new ResizeObserver(() => { for (const { plot, box } of charts.plots.values()) { const room = box.querySelector(".plot"); if (Math.abs(plot.width - room.clientWidth) > 2) plot.setSize({ width: room.clientWidth, height: room.clientHeight }); } }).observe($("charts"));

@@ -67,10 +67,12 @@ function buildSections() {
       h("div", { class: "bar" }, h("h2", {}, section.title), h("span", { class: "hint" }, section.hint ?? ""), h("span", { class: "grow" }), h("span", { class: "hint count" })),
       h("div", { class: "scroll" }, h("table", {}, h("thead", {}, h("tr", {}, ...section.head.map((title, i) => h("th", { class: left[i].replace("wrap", ""), scope: "col" }, title)))), h("tbody"))),
       h("div", { class: "empty", hidden: true }, section.empty));
+    screenWatch.observe($(section.id));
   }
 }
 function drawSections(s) {
   for (const section of SECTIONS) {
+    if (!onScreen.has(section.id)) continue;
     const box = $(section.id), rows = section.list(s), empty = box.querySelector(".empty");
     table(box.querySelector("tbody"), section.columns, rows, section.key, section.open);
     empty.hidden = rows.length > 0; box.querySelector(".scroll").hidden = rows.length === 0;

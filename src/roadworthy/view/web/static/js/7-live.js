@@ -84,10 +84,14 @@ if (token) { $("restart").hidden = false; $("restart").addEventListener("click",
 
 // Start.
 if (localStorage.getItem("roadworthy-theme")) document.documentElement.dataset.theme = localStorage.getItem("roadworthy-theme");
-buildSections();
 const initial = JSON.parse($("initial").textContent);
-if (initial) { view = initial; live.heard = Date.now(); addEvents(initial.events ?? []); pushPoint(initial.at, initial.gauges); }
-buildCharts();
-if (view) draw();
-setInterval(state, 1000);
-loadHistory().then(() => { buildCharts(); if (view) draw(); }).catch(() => null).then(connect);
+if (initial) { view = initial; live.heard = Date.now(); drawVerdict(view); }
+whenSeen = () => { if (view && !live.drawing) { live.drawing = true; requestAnimationFrame(draw); } };
+// The verdict is painted first; everything else is built after that.
+requestAnimationFrame(() => setTimeout(() => {
+  buildSections();
+  if (initial) { addEvents(initial.events ?? []); pushPoint(initial.at, initial.gauges); }
+  buildCharts();
+  setInterval(state, 1000);
+  loadHistory().then(() => { buildCharts(); if (view) draw(); }).catch(() => null).then(connect);
+}));
