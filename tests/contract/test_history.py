@@ -74,8 +74,7 @@ def test_fewer_points_are_means_and_the_maximum_can_be_asked_for(history):
 @pytest.mark.timeout(240)
 def test_after_an_hour_the_coarser_tiers_hold_mean_and_maximum(history):
     fill(history, 3700, a=lambda s: 1000.0 if s == 1234 else 1.0)
-    db = history._db
-    assert dict(db.execute("SELECT tier, count(DISTINCT start) FROM tiles GROUP BY tier")) == {0: 61, 1: 6, 2: 1}
+    assert dict(history.db.execute("SELECT tier, count(DISTINCT start) FROM tiles GROUP BY tier")) == {0: 61, 1: 6, 2: 1}
     hour = history.query(["a", "a:max"], BASE, BASE + 3600, 60)
     assert hour["a:max"][20][1] == 1000.0
     assert hour["a"][20][1] == pytest.approx(1.0 + 999 / 60, rel=1e-3)
@@ -84,7 +83,7 @@ def test_after_an_hour_the_coarser_tiers_hold_mean_and_maximum(history):
 
 def test_what_is_older_than_the_fine_tier_is_answered_from_the_coarse_one(history):
     fill(history, 3700, a=lambda s: 2.0)
-    history._db.execute("DELETE FROM tiles WHERE tier = 0 AND start < ?", (BASE + 1800,))
+    history.db.execute("DELETE FROM tiles WHERE tier = 0 AND start < ?", (BASE + 1800,))
     found = history.query(["a"], BASE, BASE + 3600, 3600)["a"]
     assert found[0] == (BASE, 2.0)
     assert found[-1] == (BASE + 3599, 2.0)
@@ -140,8 +139,8 @@ def test_a_database_that_breaks_while_in_use_is_replaced(history, place, monkeyp
         def close(self):
             pass
 
-    history._db.close()
-    history._db = Broken()
+    history.db.close()
+    history._database.connection = Broken()
     assert history.incidents() == []
     assert history.notices
 
@@ -165,5 +164,5 @@ def test_old_tiles_and_names_that_are_gone_are_dropped(history):
     for _ in history._prune(later + 130):
         pass
     assert set(history._ids) == {"new"}
-    (oldest,) = history._db.execute("SELECT min(start) FROM tiles").fetchone()
+    (oldest,) = history.db.execute("SELECT min(start) FROM tiles").fetchone()
     assert oldest >= later

@@ -56,7 +56,7 @@ def commands(page):
 def environment(folder):
     """Return a clean environment in which nothing is found or left outside the folder."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROADWORTHY_", "XDG_"))}
-    places = {name: str(folder) for name in ("HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME")}
+    places = {name: str(folder) for name in ("HOME", "ROADWORTHY_HOME", "XDG_CONFIG_HOME")}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return {**kept, **places, "PATH": path, "COLUMNS": "100"}
 
@@ -73,6 +73,7 @@ def test_the_python_examples_of_a_page_run(page, tmp_path):
     script.write_text(program(page), encoding="utf-8")
     done = run([sys.executable, script.name], tmp_path)
     assert done.returncode == 0, f"{name_of(page)}:\n{done.stderr}"
+    assert "roadworthy:" not in done.stderr, f"{name_of(page)} uses a name wrongly:\n{done.stderr}"
 
 
 @pytest.mark.parametrize(

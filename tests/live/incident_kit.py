@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 import urllib.request
 from pathlib import Path
@@ -28,7 +27,8 @@ def successor(run, slot, *but):
     def look():
         rows = json.loads((run.run_dir / "keeper.json").read_text())["slots"]
         return next(
-            (one["pid"] for one in rows if (one["slot"], one["state"]) == (slot, "running") and one["pid"] not in but), 0
+            (one["pid"] for one in rows if (one["slot"], one["state"]) == (slot, "running") and one["pid"] not in but),
+            0,
         )
 
     return wait_for(look, f"a successor in slot {slot}", 20, 0.01)
@@ -89,8 +89,8 @@ class Heard:
             try:
                 told = json.loads((self._run.run_dir / "agent.json").read_text())
                 url = told["url"].rstrip("/") + "/api/events"
-                request = urllib.request.Request(url, headers={"Last-Event-ID": "0"})
-                with urllib.request.urlopen(request, timeout=20) as answer:
+                request = urllib.request.Request(url, headers={"Last-Event-ID": "1"})  # noqa: S310 - the agent's own address
+                with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310 - as above
                     self._read(answer)
             except (OSError, ValueError, KeyError):
                 self._over.wait(0.05)
@@ -110,7 +110,7 @@ class Heard:
     def _take(self, event):
         if event["torn"]:
             self.torn.append(event)
-        if event["source"] == "truth":
+        if event["source"] == "step":
             pid, thread, step = (int(part) for part in event["text"].split("/"))
             self._steps.setdefault((pid, thread), set()).add(step)
         else:

@@ -1,4 +1,4 @@
-"""Workers that live and do not work: told apart, their stacks saved, replaced; and those that only look so, left alone."""
+"""Workers that live and do not work: told apart, stacks saved, replaced; and those that only look so, left alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ AFTER = 2.0
 MOVIE = str(Path(__file__).parents[2] / "examples" / "movie" / "main.py")
 LOOP = """
 import asyncio, os, signal, time
-turned = asyncio.Event
 def stuck_here():
     %s
 async def main():
@@ -64,11 +63,15 @@ while True:
     if stuck:
         stuck_here()
 """
-ADD = "while True: pass"
 HANGS = {
     "a blocked loop": (LOOP % "time.sleep(600)", "loop_blocked", "a call in it blocks", "stuck_here"),
     "a spinning loop": (LOOP % "[None for _ in iter(int, 1)]", "spinning", "the process is computing", "stuck_here"),
-    "the GIL held by C": (LOOP % "sum(iter(int, 1))", "gil_held", "the GIL is held by code that computes", "stuck_here"),
+    "the GIL held by C": (
+        LOOP % "sum(iter(int, 1))",
+        "gil_held",
+        "the GIL is held by code that computes",
+        "stuck_here",
+    ),
     "a frame that never ends": (FRAMES, "stalled", "a frame of the loop 'main' has been under way", "stuck_here"),
     "a heartbeat that stays away": (BEATS, "stalled", "the heartbeat 'pump' has not come for", "stuck_here"),
 }
@@ -116,8 +119,7 @@ def test_a_hang_is_told_apart_its_stacks_are_saved_and_the_worker_is_replaced(tm
 
 
 def test_a_stopped_process_is_seen_its_stacks_are_saved_and_it_is_replaced(tmp_path):
-    script = BEATS.replace("BEATS", "")
-    with Running(tmp_path / "home", [PY, "-c", script], options=["--hang-after", f"{AFTER:g}s", "--grace", "2s"]) as run:
+    with Running(tmp_path / "home", [PY, "-c", BEATS], options=["--hang-after", f"{AFTER:g}s", "--grace", "2s"]) as run:
         pid = up(run)
         began = time.monotonic()
         os.kill(pid, signal.SIGSTOP)
@@ -145,13 +147,15 @@ def test_with_an_alarm_as_the_action_a_hung_worker_is_told_and_left_alone(tmp_pa
         assert len(run.snapshot()["incidents"]) == 1, "a hang that lasts is one incident"
 
 
+ASYNC_SERVER = """
+import asyncio
+async def main():
+    await (await asyncio.start_server(print, "127.0.0.1", 0)).serve_forever()
+asyncio.run(main())
+"""
 IDLE = {
     "an idle server": ("-m", "http.server", "0"),
-    "an idle asyncio server": (
-        "-c",
-        "import asyncio\nasync def main():\n    await (await asyncio.start_server(print, '127.0.0.1', 0)).serve_forever()\n"
-        "asyncio.run(main())",
-    ),
+    "an idle asyncio server": ("-c", ASYNC_SERVER),
     "a long step of a batch, in Python": ("-c", "import json, logging\nwhile True: json.dumps([1] * 1000)"),
     "a long step of a batch, in C, with the GIL": ("-c", "import asyncio, sqlite3, http.server\nsum(iter(int, 1))"),
     "a long step that waits": ("-c", "import subprocess\nsubprocess.run(['sleep', '600'])"),

@@ -331,6 +331,19 @@ def test_systemd_is_told_of_start_readiness_pings_and_stop(keep, tmp_path):
             heard += manager.recv(4096).decode() + "\n"
 
 
+def test_restarts_leave_no_descriptor_open_in_the_keeper(keep):
+    kept = keep(SLEEP, restart=RestartPolicy(backoff_first=0.01, backoff_most=0.01, crash_loop_deaths=100))
+
+    def kill(generation):
+        os.kill(kept.worker(generation), signal.SIGKILL)
+        kept.worker(generation + 1)
+        return len(list(Path(f"/proc/{kept.process.pid}/fd").iterdir()))
+
+    kept.agent()
+    few = [kill(generation) for generation in range(1, 4)][-1]
+    assert [kill(generation) for generation in range(4, 10)][-1] <= few + 1
+
+
 def test_the_keeper_is_small(keep):
     kept = keep(SLEEP)
     kept.worker()

@@ -7,7 +7,6 @@ import signal as signals
 from pathlib import Path
 
 import pytest
-from support import load
 
 from live.hosts.kit import (
     PYTHON,
@@ -23,6 +22,7 @@ from live.hosts.kit import (
     signal,
     totals,
 )
+from support import load
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
 

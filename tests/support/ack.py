@@ -27,7 +27,7 @@ HELLO, BEGUN, DONE = b"h", b"b", b"d"
 MESSAGE = struct.Struct("<cqq")
 
 
-# ----------------------------------------------------------------------------------------------- in the program under test
+# ------------------------------------------------------------------------------------------- in the program under test
 def work(path: str, pause: float) -> None:
     """Count and append in four threads until killed; the main thread is in an operation and beats."""
     import logging
@@ -35,6 +35,7 @@ def work(path: str, pause: float) -> None:
 
     import roadworthy as rw
 
+    log = logging.getLogger("truth")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     together = rw.counter("truth.together", help="steps of all threads")
     apart = rw.counter("truth.apart", labels=("thread",), help="steps of a thread")
@@ -54,7 +55,7 @@ def work(path: str, pause: float) -> None:
                     mine.add()
                     together.add()
                     took.record(random.random())
-                    rw.event(f"{os.getpid()}/{thread}/{step}", source="truth")
+                    rw.event(f"{os.getpid()}/{thread}/{step}", source="step")
                 end.sendall(MESSAGE.pack(DONE, step, time.monotonic_ns()))
                 time.sleep(random.random() * 2 * pause)
 
@@ -66,12 +67,12 @@ def work(path: str, pause: float) -> None:
         second = 0
         while True:
             beat.beat()
-            logging.info("second %d", second)
+            log.info("second %d", second)
             second += 1
             time.sleep(0.5)
 
 
-# --------------------------------------------------------------------------------------------------------------- in a test
+# ----------------------------------------------------------------------------------------------------------- in a test
 @dataclass(slots=True)
 class Told:
     """What one thread of one process has said."""
@@ -85,7 +86,7 @@ class Told:
 
 
 class Truth:
-    """Listens for what programs say; :meth:`of` tells it, :meth:`ended` waits until a dead process's last word is in."""
+    """Listens for what programs say; :meth:`of` tells it, :meth:`bounds` what must have been counted."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -182,7 +183,7 @@ class Truth:
 
 
 def counted(snapshot: dict[str, Any]) -> dict[str, int]:
-    """Return what a snapshot says that was counted: by thread, ``together``, and the steps in histogram and operation."""
+    """Return what a snapshot says that was counted: by thread, together, and in histogram and operation."""
     found: dict[str, int] = {}
     for series in snapshot["series"]:
         if series["name"] == "truth.apart":
@@ -191,9 +192,7 @@ def counted(snapshot: dict[str, Any]) -> dict[str, int]:
             found["together"] = int(series["value"])
         elif series["name"] == "truth.took":
             found["took"] = sum(int(count) for count in dict(series["histogram"]["buckets"]).values())
-    found["operation"] = next(
-        (int(one["count"]) for one in snapshot["operations"] if one["name"] == "truth.step"), 0
-    )
+    found["operation"] = next((int(one["count"]) for one in snapshot["operations"] if one["name"] == "truth.step"), 0)
     return found
 
 

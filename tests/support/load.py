@@ -3,8 +3,8 @@
 A few threads, each with one kept-alive connection: ask, read the answer to its end, ask again. Bounded by a number of
 requests (:func:`ask`) or by the end of a block (:class:`Asking`). Nothing is asked twice and nothing is passed over: an
 answer that did not come is in :attr:`Counts.failures`. The one exception is HTTP's own (RFC 9112, 9.3.1): a kept
-connection that the server closed before the first byte of an answer says nothing about the request; it is asked again on a
-new connection, once, and counted in :attr:`Counts.again`.
+connection that the server closed before the first byte of an answer says nothing about the request; it is asked again
+on a new connection, once, and counted in :attr:`Counts.again`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 HOST = "127.0.0.1"
 PATIENCE = 20.0

@@ -199,7 +199,11 @@ def builtin(settings: RunSettings, state: Path, latest: Callable[[], Snapshot | 
 
     runner.add(CheckSetting("disk", str(state), "informational", every), InThread(probes.storage, state))
     runner.add(CheckSetting("memory", "", "informational", min(every, 10.0)), used_memory)
-    runner.add(CheckSetting("directories", "", "informational", every), InThread(_directories, Path(settings.cwd)))
+    needed = tuple(Path(path) for path in settings.data_dirs)
+    runner.add(
+        CheckSetting("directories", "", "readiness" if needed else "informational", every),
+        InThread(lambda cwd: _directories(cwd, needed), Path(settings.cwd)),
+    )
     for setting in settings.checks:
         runner.add(setting, probes.probe_for(setting.target), source="settings")
     if settings.health_url:
@@ -208,10 +212,16 @@ def builtin(settings: RunSettings, state: Path, latest: Callable[[], Snapshot | 
     return runner
 
 
-def _directories(cwd: Path) -> Outcome:
+def _directories(cwd: Path, needed: Iterable[Path] = ()) -> Outcome:
+    """Look at the directories that the program needs: its own, and those with its data, which it must write to."""
     if not cwd.is_dir():
         return Outcome(Status.UNHEALTHY, f"the working directory {cwd} does not exist")
-    return Outcome(Status.OK, "the working directory exists")
+    looked = {path: probes.directory(path) for path in needed}
+    bad = [outcome.detail for outcome in looked.values() if outcome.status is not Status.OK]
+    if bad:
+        return Outcome(Status.UNHEALTHY, "; ".join(bad))
+    writable = f", {len(looked)} with data can be written to" if looked else ""
+    return Outcome(Status.OK, f"the working directory exists{writable}")
 
 
 def by_name(results: Iterable[CheckResult]) -> Mapping[str, CheckResult]:

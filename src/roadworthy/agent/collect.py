@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from roadworthy import _clock
 from roadworthy.agent.incidents import check_schema, write_atomically
-from roadworthy.arena import merge as merging
 from roadworthy.arena import reader as arenas
 from roadworthy.arena.layout import FLAG_DESCENDANT, FLAG_INJECTED
+from roadworthy.arena.merge import Merger, Part, merge
+from roadworthy.arena.totals import Totals, retire
 from roadworthy.errors import ArenaError, RoadworthyError, Unavailable
 from roadworthy.types import Beat, Event, EventKind, InFlight, Series, Startup, StartupStep
 from roadworthy.watch.operations import attempt
@@ -35,6 +36,9 @@ MOST_BROKEN: Final = 20
 WORK: Final = frozenset({"heartbeat", "loop", "progress"})
 """Kinds of beats that tell that a program does its work; the others tell that the interpreter is well."""
 
+LISTENING: Final = "listening"
+"""The checkpoint of a program that listens on its ``--port``."""
+
 STATE_FILE: Final = "totals.json"
 """The totals of the dead, in the state directory."""
 
@@ -43,7 +47,10 @@ _LEVELS: Final = {0: "notset", 1: "debug", 2: "info", 3: "warning", 4: "error", 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process's arena at one instant; ``alive`` by boot id, pid and start time."""
+    """One process's arena at one instant; ``alive`` by boot id, pid and start time.
+
+    ``recorded`` grows whenever a histogram of an operation was found to have moved.
+    """
 
     key: str
     pid: int
@@ -74,13 +81,14 @@ class Collected:
     """Everything in all arenas at one instant.
 
     ``events`` are those that are new since the last time, oldest first; ``known`` those that an agent before this one
-    has counted already; ``changed`` the series that are not as they were.
-
+    has counted already; ``changed`` the series that are not as they were; ``anew`` that some may be gone;
+    ``gauges_set`` when the gauges that were set since the last time were set last (name to wall seconds).
     """
 
     processes: tuple[Process, ...] = ()
     series: tuple[Series, ...] = ()
     changed: tuple[Series, ...] = ()
+    anew: bool = False
     gauges_set: Mapping[str, float] = field(default_factory=dict)
     events: tuple[Event, ...] = ()
     known: tuple[Event, ...] = ()
@@ -99,38 +107,27 @@ class Collected:
 class _Open:
     """A reader that is kept open, and how far its events were taken."""
 
-    __slots__ = ("dead", "key", "last_seq", "moved", "names", "numbered", "reader", "seen")
+    __slots__ = ("dead", "key", "known", "last_seq", "names", "reader", "recorded")
 
     def __init__(self, reader: arenas.Reader, key: str, last_seq: int) -> None:
         self.reader = reader
         self.key = key
         self.last_seq = last_seq
         self.dead = False
+        self.known: set[int] = set()
         self.names: dict[int, str] = {}
-        self.numbered = 0
-        self.moved = 0
-        self.seen: dict[int, Mapping[int, int]] = {}
+        self.recorded = 0
 
-    def learn(self) -> None:
-        """Learn the names of operations that are new."""
-        series = self.reader.series()
-        if len(series) != self.numbered:
-            self.numbered = len(series)
-            self.names = {
-                one.number: found.name for one in series if (found := attempt(one.name, one.labels, one.unit))
-            }
-
-    def recorded(self) -> int:
-        """Return how many operations were recorded, of all kinds, by counting histograms that moved; it only grows."""
-        for series in self.reader.series():
-            if (
-                series.buckets is not None
-                and series.number in self.names
-                and self.seen.get(series.number) is not series.buckets
-            ):
-                self.seen[series.number] = series.buckets
-                self.moved += 1
-        return self.moved
+    def learn(self, changed: Iterable[RawSeries]) -> None:
+        """Learn the names of operations that are new, and count the histograms of operations that moved."""
+        for one in changed:
+            if one.number not in self.known:
+                self.known.add(one.number)
+                found = attempt(one.name, one.labels, one.unit)
+                if found is not None:
+                    self.names[one.number] = found.name
+            if one.buckets is not None and one.number in self.names:
+                self.recorded += 1
 
     def operation(self, raw: RawInFlight) -> str:
         """Return the name that an operation in flight has in the table of operations."""
@@ -149,8 +146,8 @@ class Collector:
         self._file = state / STATE_FILE
         self._open: dict[Path, _Open] = {}
         self._broken: dict[Path, tuple[str, int]] = {}
-        self._totals = merging.Totals()
-        self._merged: dict[merging.Key, Series] = {}
+        self._totals = Totals()
+        self._merger = Merger()
         self._retired: dict[str, None] = {}
         self._before = dict(positions or {})
         self._missed = 0
@@ -167,7 +164,7 @@ class Collector:
         self._tick += 1
         self._scan()
         processes: list[Process] = []
-        parts: list[tuple[str, list[RawSeries]]] = []
+        parts: list[Part] = []
         events: list[Event] = []
         known: list[Event] = []
         touched: dict[str, float] = {}
@@ -178,33 +175,30 @@ class Collector:
                 # In this order: what is read after the process was seen dead is final.
                 one.dead = one.dead or not arenas.alive(reader)
                 reader.refresh()
+                changed = reader.take_changed()
+                one.learn(changed)
                 process = _process(one, now_ns, now)
                 self._events(one, process, now_ns, now, events, known)
             except (ArenaError, Unavailable) as error:
                 self._break(path, str(error))
                 continue
             processes.append(process)
-            series = reader.series()
-            if one.dead:
-                parts.append((one.key, [figure for figure in series if figure.kind != "gauge"]))
-            else:
-                parts.append((one.key, series))
-                _touched(series, now_ns, now, touched)
+            set_again = reader.take_touched()
+            parts.append(Part(one.key, reader.series(), (*changed, *set_again), one.dead))
+            if not one.dead:
+                _touched(set_again, now_ns, now, touched)
             overflowed += reader.overflowed
             internal += reader.internal_errors
             size += reader.bytes
-        before = self._merged
-        merged = merging.merge(parts, self._totals, before)
-        self._merged = merging.by_key(merged)
-        known_before = before.get
-        changed = tuple(one for key, one in self._merged.items() if known_before(key) is not one)
+        changed_series = self._merger.update(parts, self._totals)
         events.sort(key=lambda event: event.at)
         known.sort(key=lambda event: event.at)
         processes.sort(key=lambda process: (process.slot is None, process.slot or 0, process.created))
         return Collected(
             processes=tuple(processes),
-            series=tuple(merged),
-            changed=changed,
+            series=self._merger.series(),
+            changed=tuple(changed_series),
+            anew=self._merger.anew,
             gauges_set=touched,
             events=tuple(events),
             known=tuple(known),
@@ -273,8 +267,11 @@ class Collector:
     def _events(
         self, one: _Open, process: Process, now_ns: int, now: float, events: list[Event], known: list[Event]
     ) -> None:
+        first = one.last_seq < 0
         found, missed = one.reader.events(one.last_seq, dead=one.dead)
         counted = self._before.get(one.key, -1)
+        if first:  # what an agent before us has taken is overwritten by now, and not missed
+            missed -= min(missed, counted + 1 - sum(raw.seq <= counted for raw in found))
         for raw in found:
             one.last_seq = max(one.last_seq, raw.seq)
             at = now if raw.at_ns is None else now - (now_ns - raw.at_ns) / _clock.NS
@@ -298,7 +295,7 @@ class Collector:
     def series_of(self, key: str) -> tuple[Series, ...]:
         """Return the last figures of one process's arena; empty when it is not open."""
         one = self._find(key)
-        return tuple(merging.merge([(key, one.reader.series())], merging.Totals())) if one is not None else ()
+        return tuple(merge([(key, one.reader.series())])) if one is not None else ()
 
     def retire(self, keys: Iterable[str]) -> None:
         """Add dead processes to the totals and remove their files; their last words must have been taken.
@@ -312,7 +309,7 @@ class Collector:
         totals = self._totals
         overflowed, internal = self._overflowed_dead, self._internal_dead
         for _, one in chosen:
-            totals = merging.retire(totals, one.reader.series())
+            totals = retire(totals, one.reader.series())
             overflowed += one.reader.overflowed
             internal += one.reader.internal_errors
         present = {path.name.removesuffix(".arena") for path in arenas.scan(self._directory)}
@@ -335,7 +332,7 @@ class Collector:
             one.reader.close()
         self._open.clear()
 
-    def _save(self, totals: merging.Totals, retired: Mapping[str, None], overflowed: int, internal: int) -> None:
+    def _save(self, totals: Totals, retired: Mapping[str, None], overflowed: int, internal: int) -> None:
         content = {
             "schema": SCHEMA,
             "retired": list(retired),
@@ -349,7 +346,7 @@ class Collector:
         try:
             raw = json.loads(self._file.read_text("utf-8"))
             check_schema(raw, SCHEMA)
-            self._totals = merging.Totals.from_json(raw["totals"])
+            self._totals = Totals.from_json(raw["totals"])
             self._retired = dict.fromkeys(raw["retired"])
             self._overflowed_dead = int(raw["overflowed"])
             self._internal_dead = int(raw["internal_errors"])
@@ -361,21 +358,25 @@ class Collector:
     def _set_aside(self, why: str) -> None:
         aside = self._file.with_suffix(".json.broken")
         self._file.replace(aside)
-        self._totals, self._retired = merging.Totals(), {}
+        self._totals, self._retired = Totals(), {}
         self.notices.append(f"the totals of ended processes could not be read ({why}); set aside as {aside.name}")
 
 
 def _works(reader: arenas.Reader) -> bool:
     return (
         any(beat.kind in WORK and beat.last_ns is not None for beat in reader.beats())
-        or any(mark.kind == "ready" for mark in reader.marks())
+        or any(map(_ready, reader.marks()))
         or bool(reader.inflight())
     )
 
 
+def _ready(mark: RawMark) -> bool:
+    """Return whether the program said that it is ready, or took the port that the keeper holds for it."""
+    return mark.kind == "ready" or (mark.kind == "checkpoint" and mark.label == LISTENING)
+
+
 def _process(one: _Open, now_ns: int, now: float) -> Process:
     reader = one.reader
-    one.learn()
     beats = reader.beats()
     marks = reader.marks()
     return Process(
@@ -423,8 +424,8 @@ def _process(one: _Open, now_ns: int, now: float) -> Process:
         python=_version(reader.python),
         created=reader.created_wall_ns / _clock.NS,
         created_ns=reader.created_ns,
-        marked_ready=any(mark.kind == "ready" for mark in marks),
-        recorded=one.recorded(),
+        marked_ready=any(map(_ready, marks)),
+        recorded=one.recorded,
     )
 
 

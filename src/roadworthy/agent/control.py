@@ -172,7 +172,7 @@ class Control:
                 while True:
                     writer.write(_line(await self._answer(await _read(reader))))
                     await writer.drain()
-        except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except (OSError, ValueError, TypeError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the client has gone, or talks nonsense: either way the conversation is over
         finally:
             self._open.discard(writer)
@@ -248,11 +248,11 @@ def supervisor_verbs(request: Callable[..., bool], ready: Callable[[], bool], ap
     def verb(what: str) -> Verb:
         def act(message: Mapping[str, Any]) -> Mapping[str, Any]:
             slot = message.get("slot")
-            if request(what, slot if isinstance(slot, int) else None):
+            if (slot is None or type(slot) is int) and request(what, slot):
                 return {"what": f"{what} of {app} has begun"}
             raise Unavailable(
                 f"{what} is not possible",
-                why=f"There is no slot {slot}." if slot is not None else "The program's keeper has died.",
+                why=f"There is no slot {str(slot)[:40]!r}." if slot is not None else "The program's keeper has died.",
                 hint=f"roadworthy status {app} tells what is there.",
             )
 

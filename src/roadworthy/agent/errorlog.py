@@ -72,21 +72,22 @@ class ErrorLog:
                 del self._groups[oldest]
                 self.dropped_groups += 1
             group = self._groups[fingerprint] = _Group(event.at)
-        group.count += 1
+        weight = _weight(fields)
+        group.count += weight
         group.last = max(group.last, event.at)
         group.first = min(group.first, event.at)
         group.type = fields.get("type", group.type)
         group.message = event.text[:_MESSAGE]
         group.operation = fields.get("operation") or event.source or group.operation
         if len(group.operations) < 20 or group.operation in group.operations:  # noqa: PLR2004 - a relation, not a log
-            group.operations[group.operation] += 1
+            group.operations[group.operation] += weight
         group.handled = fields.get("handled", "true").lower() not in {"false", "0", "no"}
         group.traceback = fields.get("traceback", group.traceback)[:_TRACEBACK]
         minute = int(event.at // 60)
         if group.minutes and group.minutes[-1][0] == minute:
-            group.minutes[-1] = (minute, group.minutes[-1][1] + 1)
-        else:
-            group.minutes.append((minute, 1))
+            group.minutes[-1] = (minute, group.minutes[-1][1] + weight)
+        elif weight:
+            group.minutes.append((minute, weight))
 
     def groups(self, most: int = MOST_GROUPS) -> tuple[ErrorGroup, ...]:
         """Return the groups, the one seen last first."""
@@ -142,3 +143,11 @@ class ErrorLog:
             group.traceback = str(raw["traceback"])
             group.minutes.extend((int(minute), int(count)) for minute, count in raw["minutes"])
             self._groups[str(raw["fingerprint"])] = group
+
+
+def _weight(fields: Mapping[str, str]) -> int:
+    """Return for how many errors a record stands: more than one where errors are sampled, none when told before."""
+    if fields.get("again") == "true":
+        return 0
+    told = fields.get("weight", "1")
+    return int(told) if told.isascii() and told.isdigit() and len(told) < 19 else 1  # noqa: PLR2004 - as an int64

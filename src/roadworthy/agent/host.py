@@ -16,6 +16,7 @@ LIMITS_EVERY: Final = 10
 SHORTEST: Final = 0.4
 """Seconds between two samples below which the last one stands: rates over less would be noise."""
 
+_LISTEN: Final = "0A"
 _SECTOR: Final = 512
 _WHOLE_DISK_HAS_NO: Final = ("loop", "ram", "zram", "dm-", "md", "sr", "fd")
 
@@ -170,6 +171,18 @@ class HostSampler:
     def _process_count(self) -> int | None:
         words = (self._read("loadavg") or "").split()
         return int(words[3].partition("/")[2]) if len(words) > 3 and "/" in words[3] else None  # noqa: PLR2004 - proc(5)
+
+
+def parse_listening(text: str) -> set[int]:
+    """Return the ports that somebody listens on, from ``/proc/net/tcp`` or ``tcp6``."""
+    rows = (line.split() for line in text.splitlines()[1:])
+    return {int(row[1].rpartition(":")[2], 16) for row in rows if row[3:4] == [_LISTEN]}
+
+
+def listens(port: int, root: str = "/proc") -> bool | None:
+    """Return whether somebody listens on this TCP port, or None where that is not told."""
+    told = [text for name in ("tcp", "tcp6") if (text := _read_text(f"{root}/net/{name}")) is not None]
+    return any(port in parse_listening(text) for text in told) if told else None
 
 
 def space(path: str) -> tuple[int | None, int | None]:

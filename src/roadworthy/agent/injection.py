@@ -24,7 +24,7 @@ _REASON: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Absence:
-    """Why the runtime is not in a process, and its Python where that is known; no ``reason``: nothing explains it yet."""
+    """Why the runtime is not in a process, and its Python where known; no ``reason``: nothing explains it yet."""
 
     reason: str = ""
     python: str = ""
@@ -50,14 +50,14 @@ class Absences:
     def sweep(self) -> None:
         """Remove the notes of processes that have ended: an interpreter leaves none where too many lie around."""
         try:
-            names = [name for name in os.listdir(self._directory) if name.startswith(NOTE)]
+            notes = list(self._directory.glob(f"{NOTE}*.json"))
         except OSError:
             return
-        for name in names:
-            pid = name.removeprefix(NOTE).removesuffix(".json")
+        for path in notes:
+            pid = path.stem.removeprefix(NOTE)
             files = ProcFiles(int(pid) if pid.isdecimal() else 0, self._root)
             if files.stat() is None:
-                (self._directory / name).unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
             files.close()
 
     def _note(self, pid: int, start_ticks: int) -> Absence | None:

@@ -24,6 +24,7 @@ from roadworthy.agent.incidents import Incidents
 from roadworthy.agent.injection import Absences
 from roadworthy.agent.journal import Journal
 from roadworthy.agent.memory import Memory
+from roadworthy.agent.outlook import Outlook
 from roadworthy.agent.output import Output
 from roadworthy.agent.sample import Sample, new_sampler
 from roadworthy.agent.signals import SignalBook
@@ -32,8 +33,10 @@ from roadworthy.log.redact import redact, redact_argv
 from roadworthy.types import Event, History, Snapshot, Startup, Status, Verdict, Worker, WorkerState
 from roadworthy.watch import gauges as charts
 from roadworthy.watch import health
+from roadworthy.watch import starts as startups
 from roadworthy.watch.operations import Windows
-from roadworthy.watch.trends import MOST_POINTS, Trend, trend
+from roadworthy.watch.record import Record
+from roadworthy.watch.trends import FIGURES, MOST_POINTS, Trend, limits, trend
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,13 +56,6 @@ EVENTS_SHOWN: Final = 200
 STARTUPS_KEPT: Final = 20
 SIZE_EVERY: Final = 60
 REMEMBER_EVERY: Final = 10
-
-TRENDS: Final = (
-    "app.cpu_percent", "app.rss", "app.memory_percent", "app.threads", "app.fds", "app.processes", "app.read_bytes",
-    "app.write_bytes", "system.cpu_percent", "system.memory_used", "system.memory_percent", "system.disk_used",
-    "system.net_received", "system.net_sent", "requests.rate", "latency.p95", "errors.rate", "in_flight",
-)  # fmt: skip
-"""Figures whose trends are worked out when asked."""
 
 
 class Agent:
@@ -95,7 +91,7 @@ class Agent:
         self._vitals = Vitals(settings.hang)
         self._windows = Windows()
         self._gauges = charts.Gauges()
-        self._names = charts.Names()
+        self._record = Record()
         self._signals = SignalBook()
         self._journal = Journal()
         self._wake = asyncio.Event()
@@ -108,6 +104,7 @@ class Agent:
             wake=self.wake,
         )
         self._deaths.told = crew is None
+        self._outlook = Outlook(history.query, settings.data_dirs)
         self._checks: CheckRunner = builtin(settings, places.state, self.latest)
         self._checks.changed = self._journal.check
         self._subscribers: list[Callable[[Snapshot], None]] = []
@@ -171,14 +168,9 @@ class Agent:
         snapshot = self._snapshot
         if snapshot is None:
             return {}
-        limits = {
-            "app.rss": snapshot.resources.memory_limit,
-            "app.fds": snapshot.resources.fd_limit,
-            "system.disk_used": snapshot.system.disk_total,
-            "system.memory_used": snapshot.system.memory_total,
-        }
-        found = self._history.query(TRENDS, snapshot.at - hours * 3600.0, snapshot.at, MOST_POINTS)
-        return {name: trend(found.get(name, ()), limit=limits.get(name)) for name in TRENDS}
+        against = limits(snapshot)
+        found = self._history.query(FIGURES, snapshot.at - hours * 3600.0, snapshot.at, MOST_POINTS)
+        return {name: trend(found.get(name, ()), limit=against.get(name)) for name in FIGURES}
 
     async def dump(self, member: Member) -> Stacks:
         """Return the Python stacks of a worker, or why they cannot be had."""
@@ -210,6 +202,14 @@ class Agent:
                 self.wake()
             case "asked":
                 self.note(f"asked to {message.get('what')}")
+
+    def keeper_lost(self) -> None:
+        """Note, for as long as we live, that there is no keeper any more."""
+        self.keeper_pid = None
+        self._deaths.told = True  # nobody will tell how anything has ended
+        why = "the keeper has died: exit statuses are unknown from here on, nothing can be restarted"
+        self.note(why, level="critical")
+        self._journal.fail("keeper", why)
 
     def died(self, message: Mapping[str, Any]) -> None:
         """Take the keeper's message that a worker has ended: last words are gathered and saved before this returns.
@@ -261,7 +261,7 @@ class Agent:
             return any(one.started is not None and self.health_url_answered(one.started) for one in starting)
         now = _clock.wall()
         return any(
-            (one.started is not None and now - one.started >= SETTLED_AFTER)
+            (self.settings.port is None and one.started is not None and now - one.started >= SETTLED_AFTER)
             or self._collector.shows_work(one.pid or 0, one.slot, one.generation)
             for one in starting
         )
@@ -274,6 +274,7 @@ class Agent:
         """Save what must survive, end background work and release files; who has ended is added to the totals."""
         await self._deaths.close()
         await self._checks.close()
+        await self._outlook.close()
         self._read(_clock.monotonic_ns(), _clock.wall(), self._crew.members())
         self._deaths.retire(self._crew.members())
         self._remember(force=True)
@@ -313,11 +314,12 @@ class Agent:
         """Read all arenas and output files, and hand on what is new in them; nothing new may be read elsewhere."""
         collected = self._deaths.collected = self._collector.collect(now_ns, now)
         self._windows.update(now_ns / _clock.NS, collected.changed)
+        self._record.metrics(collected.changed, collected.series if collected.anew else None)
         lines = self._output.read(now, [(one.slot, one.generation, one.pid) for one in members if one.pid is not None])
         self._journal.add((*collected.known, *collected.events, *lines))
         self._memory.errors.take(collected.events)
         self._signals.events(collected.events)
-        self._signals.output(now, self._output.grown)
+        self._signals.output(self._output.last or now, self._output.grown)
         self._signals.series(now, collected.changed)
         self._signals.gauges(collected.gauges_set)
         self._signals.beats(now, [beat for process in collected.processes if process.alive for beat in process.beats])
@@ -336,6 +338,8 @@ class Agent:
         except RuntimeError:
             return
         self._checks.tick(now)
+        self._outlook.tick(now, self._snapshot)
+        self._journal.attempt("outlook", self._outlook.verify)
 
     def _build(
         self,
@@ -351,7 +355,7 @@ class Agent:
         in_flight = tuple(one for process in alive for one in process.in_flight)
         beats = tuple(beat for process in alive for beat in process.beats)
         starts = [process.startup for process in alive if process.startup is not None and not process.descendant]
-        self._startups = picture.merge_startups(self._startups, starts, STARTUPS_KEPT)
+        self._startups = picture.merge_startups(self._startups, startups.completed(workers, starts), STARTUPS_KEPT)
         figures = self._gauges.at(
             mono,
             windows=self._windows,
@@ -363,6 +367,7 @@ class Agent:
         if self._tick % SIZE_EVERY == 1:
             self._absences.sweep()
             self._state_bytes = _size(self._state)
+        own = picture.overhead(sample, collected, tick_seconds=self._tick_seconds, state_bytes=self._state_bytes)
         started = self.program_started or min((one.started for one in workers if one.started), default=self._began)
         return Snapshot(
             app=self.settings.app,
@@ -384,10 +389,8 @@ class Agent:
             signals=self._signals.signals(now),
             startups=tuple(self._startups),
             events=self._journal.newest(EVENTS_SHOWN),
-            gauges=figures,
-            overhead=picture.overhead(
-                sample, collected, tick_seconds=self._tick_seconds, state_bytes=self._state_bytes
-            ),
+            gauges={**figures, **self._outlook.figures(own)},
+            overhead=own,
             command=self._command,
             keeper_pid=self.keeper_pid,
             agent_pid=os.getpid(),
@@ -402,7 +405,6 @@ class Agent:
         workers: tuple[Worker, ...],
         observations: Mapping[int, Observation],
     ) -> Verdict:
-        kinds = frozenset({"request"}) & self._windows.kinds() or frozenset({"operation", "timer"})
         self._was_ready = self._was_ready or any(one.state is WorkerState.READY for one in workers)
         fds, fd_limit = picture.fullest(sample)
         evidence = health.Evidence(
@@ -412,7 +414,7 @@ class Agent:
                 health.Hung(slot, seen.judgement.reason) for slot, seen in observations.items() if seen.judgement.hung
             ),
             checks=self._checks.results(),
-            work=self._windows.window(mono, kinds),
+            work=self._windows.work(mono),
             system=sample.system,
             memory_percent=sample.total.memory_percent,
             fds=fds,
@@ -420,19 +422,24 @@ class Agent:
             started=self._was_ready,
             finished=bool(workers) and all(picture.ended_well(one) for one in workers),
             broken_arenas=collected.broken,
-            extra=(*self._journal.findings(), *room.findings(self._rooms), *health.slow_starts(self._startups)),
+            extra=(
+                *self._journal.findings(),
+                *room.findings(self._rooms),
+                *health.slow_starts(self._startups),
+                *self._outlook.findings(),
+            ),
         )
         return health.verdict(evidence, self._snapshot.verdict if self._snapshot is not None else None)
 
     def _keep(self, snapshot: Snapshot) -> None:
         """Write the tick's figures to the history; a full disk is a finding and ends nothing."""
-        recorded = self._names.figures(
+        recorded = self._record.figures(
             snapshot.gauges,
             snapshot.resources,
             {worker.slot: worker.resources for worker in snapshot.workers},
             snapshot.operations,
-            snapshot.series,
             snapshot.system,
+            self._windows.distributions(),
         )
         self._journal.attempt("history", lambda: self._history.append(snapshot.at, recorded))
         notices: list[str] = getattr(self._history, "notices", [])

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_BYTES: Final = 256 * 1024
+MOST_AT_FIRST: Final = 16 * 1024
 MOST_LINES: Final = 200
 MOST_LINE: Final = 2_000
 _STREAMS: Final = (("stdout", "out", "info"), ("stderr", "err", "warning"))
@@ -33,7 +34,8 @@ class _Stream:
 class Output:
     """Follows ``out-<slot>-<generation>`` and ``err-…`` below ``directory``.
 
-    Files found at the start are read from near their end.
+    Files found at the start are read from near their end. :attr:`grown` is how many bytes the last :meth:`read` found
+    to be written since the one before (at first: since the worker's start), :attr:`last` when it was written.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -42,6 +44,7 @@ class Output:
         self._first = True
         self.skipped = 0
         self.grown = 0
+        self.last: float | None = None
 
     def read(self, now: float, workers: Iterable[tuple[int, int, int]]) -> list[Event]:
         """Return the lines written since the last call by ``workers`` (slot, generation, pid), as events at ``now``."""
@@ -66,15 +69,18 @@ class Output:
     def _lines(self, name: str) -> list[str]:
         path = self._directory / name
         try:
-            size = path.stat().st_size
+            found = path.stat()
         except OSError:
             return []
+        size = found.st_size
         stream = self._streams.get(name)
         if stream is None:
-            stream = self._streams[name] = _Stream(max(0, size - 16 * 1024) if self._first else 0)
+            stream = self._streams[name] = _Stream(max(0, size - MOST_AT_FIRST) if self._first else 0)
+            self.grown += stream.at
         if size <= stream.at:
             return []
         self.grown += size - stream.at
+        self.last = max(self.last or 0.0, found.st_mtime)
         start = max(stream.at, size - MOST_BYTES)
         if start > stream.at:
             self.skipped += start - stream.at

@@ -58,7 +58,7 @@ def worker(
 
 
 def _reason(member: Member, judgement: Judgement | None) -> str:
-    """Return what is known of a worker: for a ready one also what happened to it, such as a reload that was given up."""
+    """Return what is known of a worker; of a ready one also what happened to it, such as a reload given up."""
     if judgement is None:
         return member.reason
     told = member.reason if member.state is WorkerState.READY else ""

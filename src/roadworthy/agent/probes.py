@@ -58,7 +58,7 @@ class InThread:
 
 
 def probe_for(target: str) -> Probe:  # noqa: PLR0911 - one line per scheme
-    """Return the probe for a target: a URL (http, https, tcp, sqlite, postgresql, redis, dir, disk) or a path.
+    """Return the probe for a target: a URL (http, https, tcp, sqlite, postgresql, redis, dir, disk, env) or a path.
 
     Raises :class:`ConfigurationError` for a target that no probe understands.
     """
@@ -76,6 +76,8 @@ def probe_for(target: str) -> Probe:  # noqa: PLR0911 - one line per scheme
             return lambda: postgresql(url)
         case "redis" | "rediss" | "valkey":
             return lambda: redis(url)
+        case "env":
+            return lambda: environment(target.partition("://")[2])
         case "dir" | "file":
             return InThread(directory, _path_of(target))
         case "disk":
@@ -85,7 +87,7 @@ def probe_for(target: str) -> Probe:  # noqa: PLR0911 - one line per scheme
         case _:
             raise ConfigurationError(
                 f"no built-in check understands {redact(target)!r}",
-                why="A check's target is a path or a URL of http, https, tcp, sqlite, postgresql, redis, dir or disk.",
+                why="It is a path, or a URL of http, https, tcp, sqlite, postgresql, redis, dir, disk or env",
                 hint="For example: --check database=postgresql://localhost/app",
             )
 
@@ -201,6 +203,18 @@ def sqlite(path: Path) -> Outcome:
     )
 
 
+async def environment(names: str) -> Outcome:
+    """See that variables (``env://SECRET_KEY,DATABASE_URL``) are set and not empty; values are never shown.
+
+    The program was given the environment that we were given.
+    """
+    wanted = [name for name in names.strip("/").split(",") if name]
+    missing = [name for name in wanted if not os.environ.get(name)]
+    if missing or not wanted:
+        return Outcome(Status.UNHEALTHY, f"not set: {', '.join(missing)}" if wanted else "no variable is named")
+    return Outcome(Status.OK, f"set: {', '.join(wanted)}")
+
+
 # -- the network
 
 
@@ -243,7 +257,9 @@ async def http(url: SplitResult) -> Outcome:
         writer.write(("\r\n".join([*head, "Connection: close"]) + "\r\n\r\n").encode())
         await writer.drain()
         status, location = await _http_head(reader)
-    except (OSError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+    except asyncio.IncompleteReadError:
+        return Outcome(Status.UNHEALTHY, f"{where} hung up without an answer")
+    except (OSError, ValueError, asyncio.LimitOverrunError) as error:
         return Outcome(Status.UNHEALTHY, f"{where} does not speak HTTP: {error}")
     finally:
         await _close(writer)

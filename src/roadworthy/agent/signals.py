@@ -47,6 +47,9 @@ ACTIVE: Final = "http.server.active_requests"
 """Names requests in flight and is never set: it is no metric that somebody waits for."""
 
 
+_COLLECTIONS: Final = frozenset({"cpython.gc.collections", "cpython.gc.duration"})
+
+
 @dataclass(slots=True)
 class _Seen:
     declared: bool = False
@@ -55,14 +58,21 @@ class _Seen:
     every: float | None = None
 
 
+@dataclass(slots=True)
+class _Counted:
+    """A series, what it counted when it was looked at last, and the signal that it belongs to."""
+
+    entry: _Seen
+    count: int = 0
+
+
 class SignalBook:
     """Remembers by kind and name what was received; :meth:`signals` lists it. Bounded to 50 names of each kind."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], _Seen] = {}
         self._kinds: dict[str, int] = {}
-        self._where: dict[tuple[str, Labels], tuple[str, str] | None] = {}
-        self._counts: dict[tuple[str, Labels], float] = {}
+        self._counted: dict[tuple[str, Labels], _Counted | None] = {}
 
     def _entry(self, kind: str, name: str) -> _Seen:
         key = (kind, name)
@@ -87,20 +97,25 @@ class SignalBook:
 
     def series(self, at: float, changed: Iterable[Series]) -> None:
         """Take the merged series that changed since the tick before; a count that moved is a signal received."""
-        first = not self._counts
+        first = not self._counted
         for one in changed:
             key = (one.name, one.labels)
-            where = self._where[key] if key in self._where else self._where.setdefault(key, _where(one))
-            if where is None:
-                continue
-            entry = self._entry(*where)
-            entry.declared = True
+            counted = self._counted.get(key)
+            if counted is None:
+                if key in self._counted:
+                    continue
+                where = _where(one)
+                counted = self._counted[key] = None if where is None else _Counted(self._entry(*where))
+                if counted is None:
+                    continue
+                counted.entry.declared = True
             count = _count(one)
-            before = self._counts.get(key, 0.0)
-            self._counts[key] = count
-            entry.count += int(count) - int(before)
-            if count > before and not first:
-                entry.last = at
+            gained = int(count) - counted.count
+            if gained:
+                counted.count += gained
+                counted.entry.count += gained
+                if gained > 0 and not first:
+                    counted.entry.last = at
 
     def gauges(self, touched: Mapping[str, float]) -> None:
         """Take when each gauge was last set (name to wall seconds); setting it to the same value again counts."""
@@ -180,7 +195,7 @@ def _where(one: Series) -> tuple[str, str] | None:  # noqa: PLR0911 - a table
     if one.name in {"errors", ACTIVE}:
         return None
     if one.name.startswith("cpython.gc."):
-        return "gc", one.name
+        return ("gc", one.name) if one.name in _COLLECTIONS else None  # of the others 0 is what is to be hoped for
     if one.name.startswith(("process.", "asyncio.", "loop.", "log.")):
         return None
     return ("timers", one.name) if one.kind is Kind.HISTOGRAM and one.unit == "s" else ("metrics", one.name)

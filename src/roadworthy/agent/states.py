@@ -171,7 +171,8 @@ def ready(slot: Slot, pid: int, now: float) -> tuple[Slot, Commands]:
         moved = replace(moved, restarts=moved.restarts + 1)
         return _move(moved, WorkerState.READY, now, "reloaded"), commands
     if slot.current is not None and slot.current.pid == pid and slot.state is WorkerState.STARTING and not slot.ending:
-        return _move(slot, WorkerState.READY, now, ""), ()
+        daemonized = slot.current.exit is not None
+        return _move(slot, WorkerState.READY, now, slot.reason if daemonized else ""), ()
     return slot, ()
 
 

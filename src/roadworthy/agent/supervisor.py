@@ -48,8 +48,9 @@ class Death:
 class Supervisor:
     """Decides about all slots; implements :class:`roadworthy.agent.crew.Crew`.
 
-    ``send`` takes each command for the keeper; ``lame_duck`` the pids that shall accept no more; ``healthy`` tells
-    what ``--health-url`` answered within so many seconds (None: not asked since); ``chance`` gives numbers from 0 to 1.
+    ``send`` takes each command for the keeper; ``lame_duck`` the pids that shall accept no more; ``healthy`` tells what
+    ``--health-url`` answered within so many seconds (None: not asked since); ``port_open`` whether somebody listens on
+    a ``--port`` that the program binds itself (None: not told); ``chance`` gives numbers from 0 to 1.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Supervisor:
         *,
         lame_duck: Callable[[Sequence[int]], None] | None = None,
         healthy: Callable[[float], bool | None] | None = None,
+        port_open: Callable[[], bool | None] | None = None,
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = _clock.monotonic,
     ) -> None:
@@ -69,6 +71,7 @@ class Supervisor:
         self._send = send
         self._lame_duck = lame_duck
         self._healthy = healthy
+        self._port_open = port_open
         self._chance = chance
         self._clock = clock
         self._policy = Policy.of(settings, rolling=False)
@@ -241,9 +244,13 @@ class Supervisor:
         self._after(now)
 
     def _is_ready(self, seen: Observation, age: float) -> bool:
+        works = seen.marked_ready or seen.beat_came or seen.work_seen
+        if self._policy.rolling and not works:
+            return False  # it says when it listens on the port that we hold, however long its imports take
         if self._healthy is not None and self.settings.health_url:
             return self._healthy(age) is True
-        return seen.marked_ready or seen.beat_came or seen.work_seen or age >= SETTLED_AFTER
+        opened = None if works or self._port_open is None else self._port_open()
+        return works or (age >= SETTLED_AFTER if opened is None else opened)
 
     def expected(self, message: dict[str, Any]) -> bool:
         """Return whether the death that the keeper reports was asked for."""
@@ -332,6 +339,7 @@ class Supervisor:
         late = now - self._began >= self.settings.ready_timeout
         if self.settings.health_check and late and not self._told_ready and not self.stopping:
             self._verdict = EXIT_UNHEALTHY
+            self._tell({"do": "say", "text": f"not ready within {self.settings.ready_timeout:g} s, so it is ended"})
             self._ending(now, tell=True)
         done = all(slot.state is WorkerState.EXITED for slot in self._slots.values())
         if done and self.keeper and not self._exit_sent:

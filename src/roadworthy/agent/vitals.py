@@ -79,7 +79,7 @@ class Vitals:
             slot=member.slot,
             pid=pid,
             judgement=judgement,
-            marked_ready=any(one.marked_ready for one in main or own),
+            marked_ready=any(one.marked_ready for one in own),
             beat_came=any(pulse.kind in WORK and pulse.age is not None for pulse in pulses),
             work_seen=completed or bool(requests),
             running_for=None if created is None else (now_ns - created) / NS,

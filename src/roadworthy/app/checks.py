@@ -229,13 +229,26 @@ def wait_for(awaitable: Any, loop: Any, timeout: float) -> object:
         return await asyncio.wait_for(awaitable, timeout)
 
     if loop is None or loop.is_closed() or not loop.is_running():
-        return asyncio.run(bounded())
+        with asyncio.Runner(loop_factory=_own_loop) as runner:
+            return runner.run(bounded())
     future = asyncio.run_coroutine_threadsafe(bounded(), loop)
     try:
         return future.result(timeout + 0.5)
     except BaseException:
         future.cancel()
         raise
+
+
+def _own_loop() -> Any:
+    """Return a new event loop that is marked as ours: its silence between two checks is no stall of the program's."""
+    import asyncio
+
+    loop: Any = asyncio.new_event_loop()
+    try:
+        setattr(loop, guard.OWN_LOOP, True)
+    except AttributeError:
+        pass  # a loop of somebody else's class, without room for it
+    return loop
 
 
 def _register(table: dict[str, Any], name: str, made: Any, kind: str) -> None:

@@ -34,6 +34,11 @@ _SAME_NS = 1_000_000_000
 _frame_names: dict[CodeType, str] = {}
 _digests: dict[tuple[str | type[BaseException], ...], str] = {}
 _messages: dict[str, str] = {}
+_every = 1
+"""One of how many errors of a fingerprint is kept in the flight recorder."""
+
+_held: dict[str, int] = {}
+"""How many errors of a fingerprint were counted since one of it was kept, while sampling is on."""
 
 _VARIABLE = re.compile(
     r"""
@@ -86,8 +91,9 @@ def record(
         fields = {"fingerprint": found, "type": kind, "operation": operation, "handled": "true" if handled else "false"}
         if again:
             fields["again"] = "true"
-        if context:
-            fields.update((f"context.{key}", value) for key, value in contexts.plain(context).items())
+        if not _keep(found, fields, handled=handled):
+            return found
+        fields.update((f"context.{key}", value) for key, value in contexts.plain(context or {}).items())
         if isinstance(error, BaseException) and error.__traceback__ is not None:
             fields["traceback"] = traceback_text(error)
         arena.event("error", ERROR_LEVEL if handled else 50, source or operation or kind, text or kind, fields)
@@ -96,6 +102,31 @@ def record(
         if guard.failed("error", broken):
             raise
         return ""
+
+
+def sample(rate: object) -> None:
+    """Keep only this share of the errors of each fingerprint, the first always; all are counted."""
+    global _every  # noqa: PLW0603 - one setting per process
+    share = float(rate) if isinstance(rate, (int, float)) else 1.0
+    _every = 1 if share >= 1 else max(2, round(1 / share)) if share > 0 else 1 << 62
+    if _every == 1:
+        _held.clear()
+
+
+def _keep(found: str, fields: dict[str, str], *, handled: bool) -> bool:
+    """Return whether this error is kept in the flight recorder; its ``weight`` says for how many it stands."""
+    if _every == 1 or not handled:
+        return True
+    if found not in _held:
+        if len(_held) < _KEPT:
+            _held[found] = 0
+        return True
+    held = _held[found] + 1
+    kept = held >= _every
+    _held[found] = 0 if kept else held
+    if kept and held > 1:
+        fields["weight"] = str(held)
+    return kept
 
 
 def type_name(error: BaseException | type[BaseException] | str) -> str:

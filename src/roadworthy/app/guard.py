@@ -18,6 +18,9 @@ from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+OWN_LOOP = "_roadworthy_own"
+"""Attribute of an event loop that runs a check of the program's for us; it is not watched."""
+
 MOST_REPORTS = 32
 """Places told on standard error before we fall silent; all are counted."""
 

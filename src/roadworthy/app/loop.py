@@ -180,7 +180,8 @@ def loop(name: str, target_fps: float | None = None) -> Loop:
 def heartbeat(name: str, every: float | None = None) -> Heartbeat:
     """Declare a signal of life that comes ``every`` seconds and return it: call its ``beat()``. Never raises.
 
-    When it stays away much longer than that, the process counts as hung. Without ``every`` it is only shown.
+    When it stays away for three times that, and for longer than the operator's ``--hang-after`` (10 s), the process
+    counts as hung. Without ``every`` only the latter counts; one that never came at all is only shown.
     """
     text = contexts.label_value(name)
     found = _beats.get(text)

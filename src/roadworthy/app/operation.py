@@ -14,6 +14,7 @@ the parent: generators, tasks and threads may interleave, be abandoned or end in
 from __future__ import annotations
 
 import os
+import sys
 from _thread import get_ident
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -263,6 +264,12 @@ class Operation:
         """The operation's name."""
         return self._recorder.name
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is not under way."""
+        details = self._details
+        return details is None or not details.entered
+
     def __enter__(self) -> Self:
         try:
             recorder = self._recorder
@@ -480,8 +487,8 @@ def recorder_of(name: object) -> OperationRecorder:
 
 def current_name() -> str:
     """Return the name of the operation around this code, empty when there is none."""
-    found = _current.get()
-    if found is _root or found._details is None or not found._details.entered:
+    found = _current.get()  # an operation, or a request of an injected server
+    if found is _root or found.ended:
         return ""  # generators that end out of order may leave one behind that has ended
     return found._recorder.name
 
@@ -526,6 +533,7 @@ def tune(value: dict[str, Any]) -> None:
     rate = (value.get("sampling") or {}).get("performance", 1.0)
     _every = 1 if rate >= 1 else min(round(1 / rate), SKIP - 1) if rate > 0 else 0
     _sampled = _every != 1
+    errors.sample((value.get("sampling") or {}).get("errors", 1.0))
     slow = (value.get("settings") or {}).get("slow_operation", SLOW_NS / 1e9)
     _slow_ns = min(int(slow * 1e9), _MASK)
     arena = start.current()
@@ -596,3 +604,5 @@ def _after_fork() -> None:
 
 os.register_at_fork(after_in_child=_after_fork)
 start.when_started(_started)
+if (_requests := sys.modules.get("roadworthy.app.integrations.http")) is not None:
+    _requests.enclose(_current)

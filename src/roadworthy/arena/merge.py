@@ -1,18 +1,18 @@
-"""From the series of processes to the series of the application. Pure.
+"""From the series of processes to the series of the application.
 
 Counters and histograms add up, so percentiles are those of all values together, however many processes recorded them.
-What a dead process counted stays in :class:`Totals`; its gauges go, because nobody measures them any more.
+Gauges follow their merge mode (``per_process`` ones get the label ``process.pid``); one that no process has set is
+None. What a dead process counted stays in :class:`~roadworthy.arena.totals.Totals`; its gauges go, because nobody
+measures them any more. A histogram's sum and maximum stay in stored units.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from roadworthy.arena.layout import add_buckets, bucket_bounds, bucket_of
-from roadworthy.types import Histogram, Kind, Labels, Series
+from roadworthy.arena.totals import Key, Total, Totals, added
+from roadworthy.types import Histogram, Kind, Series
 
 if TYPE_CHECKING:
     from roadworthy.arena.records import RawSeries
@@ -20,127 +20,125 @@ if TYPE_CHECKING:
 ProcessKey = str
 """What tells a process from others: the name of its base file without ``.arena``, ``<boot>-<pid>-<ticks>-<n>``."""
 
-Key = tuple[str, str, Labels]
-"""Kind, name, labels."""
-
 PID_LABEL = "process.pid"
-OVERFLOW: Labels = (("otel.metric.overflow", "true"),)
-MOST_RETIRED = 20_000
-"""Series of dead processes that are told apart; beyond it they share the overflow series of their name."""
+NOTHING = Totals()
 
 
-@dataclass(frozen=True, slots=True)
-class Total:
-    """What the dead processes counted in one series; ``sum`` and ``max`` in stored units."""
+class Part(NamedTuple):
+    """One process: all of its series, and those that are new or not as they were at the last merge."""
 
-    unit: str = ""
-    help: str = ""
-    value: float = 0.0
-    buckets: Mapping[int, int] | None = None
-    sum: float = 0.0
-    max: float = 0.0
-    scale: float = 1.0
+    process: ProcessKey
+    series: Sequence[RawSeries]
+    changed: Iterable[RawSeries]
+    dead: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """The totals of all dead processes, by kind, name and labels."""
+class _Entry:
+    """One series of the application and what it is made of."""
 
-    entries: Mapping[Key, Total] = field(default_factory=dict)
+    __slots__ = ("key", "members", "place", "retired", "shown")
 
-    def to_json(self) -> str:
-        """Return the totals as JSON that :meth:`from_json` reads back to an equal value."""
-        rows = [
-            [
-                kind,
-                name,
-                labels,
-                t.unit,
-                t.help,
-                t.value,
-                None if t.buckets is None else sorted(t.buckets.items()),
-                t.sum,
-                t.max,
-                t.scale,
-            ]
-            for (kind, name, labels), t in self.entries.items()
-        ]
-        return json.dumps({"schema": 1, "totals": rows}, separators=(",", ":"))
-
-    @classmethod
-    def from_json(cls, text: str) -> Totals:
-        """Read back what :meth:`to_json` wrote; raises ``ValueError`` when it is something else."""
-        try:
-            raw: dict[str, Any] = json.loads(text)
-            if raw["schema"] != 1:
-                raise ValueError(f"schema {raw['schema']!r}")  # noqa: TRY301 - it gets its sentence below
-            entries: dict[Key, Total] = {}
-            for kind, name, labels, unit, shown, value, buckets, total, largest, scale in raw["totals"]:
-                counts = None if buckets is None else {int(index): int(count) for index, count in buckets}
-                key = (str(kind), str(name), tuple((str(k), str(v)) for k, v in labels))
-                entries[key] = Total(
-                    str(unit), str(shown), float(value), counts, float(total), float(largest), float(scale)
-                )
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise ValueError(f"these are no totals of ended processes: {type(error).__name__}: {error}") from error
-        return cls(entries)
+    def __init__(self, key: Key, retired: Total | None = None, shown: Series | None = None) -> None:
+        self.key = key
+        self.retired = retired
+        self.members: list[RawSeries] = []
+        self.shown = shown
+        self.place = -1
 
 
-def retire(totals: Totals, series: Iterable[RawSeries]) -> Totals:
-    """Return ``totals`` with what one dead process counted added; its gauges are dropped."""
-    entries = dict(totals.entries)
-    for one in series:
-        if one.kind == "gauge":
-            continue
-        key: Key = (one.kind, one.name, one.labels)
-        if key not in entries and len(entries) >= MOST_RETIRED:
-            key = (one.kind, one.name, OVERFLOW)
-        entries[key] = _added(entries.get(key), one)
-    return Totals(entries)
+class Merger:
+    """Keeps the application's series from one reading to the next and works out anew only what changed.
 
-
-def merge(
-    processes: Sequence[tuple[ProcessKey, Iterable[RawSeries]]],
-    retired: Totals = Totals(),
-    previous: Mapping[tuple[str, str, Labels], Series] | None = None,
-) -> list[Series]:
-    """Return the application's series: those of the living processes and of the dead.
-
-    Gauges follow their merge mode (``per_process`` ones get the label ``process.pid``); one that no process has set
-    is None. A histogram's sum and maximum stay in stored units. Unchanged series are taken from ``previous`` (see
-    :func:`by_key`).
+    A series that did not change stays the same object. When a process goes, or ends, all is put together anew.
     """
-    counted: dict[Key, Total] = dict(retired.entries)
-    gauges: dict[Key, list[RawSeries]] = {}
-    for process, series in processes:
-        for one in series:
-            if one.kind != "gauge":
-                key: Key = (one.kind, one.name, one.labels)
-                counted[key] = _added(counted.get(key), one)
-                continue
-            labels = one.labels
-            if one.merge == "per_process":
-                labels = tuple(sorted((*labels, (PID_LABEL, _pid(process)))))
-            gauges.setdefault(("gauge", one.name, labels), []).append(one)
-    known = previous or {}
-    made = []
-    for key, total in counted.items():
-        before = known.get(key)
-        if before is None or not _same(before, total):
-            before = _series(key, total)
-        made.append(before)
-    for key, group in gauges.items():
-        value = _gauge(group)
-        before = known.get(key)
-        if before is None or before.value != value:
-            before = Series(key[1], Kind.GAUGE, key[2], group[0].unit, group[0].help, value)
-        made.append(before)
-    return made
+
+    def __init__(self) -> None:
+        self._retired = NOTHING
+        self._processes: dict[ProcessKey, bool] = {}
+        self._entries: dict[Key, _Entry] = {}
+        self._entry_of: dict[RawSeries, _Entry] = {}
+        self._series: list[Series] = []
+        self.anew = False
+        """Whether the last update put everything together anew, so that series may have gone."""
+
+    def series(self) -> tuple[Series, ...]:
+        """Return all series as of the last update."""
+        return tuple(self._series)
+
+    def update(self, parts: Sequence[Part], retired: Totals = NOTHING) -> list[Series]:
+        """Take what the living and the dead say now and return the series that are new or not as they were.
+
+        A process whose file was opened anew must have been left out of one update.
+        """
+        present = {part.process: part.dead for part in parts}
+        self.anew = retired is not self._retired or any(
+            present.get(key) is not dead for key, dead in self._processes.items()
+        )
+        touched = self._put_together(parts, retired) if self.anew else self._dirty(parts)
+        self._processes = present
+        changed: list[Series] = []
+        shown = self._series
+        for entry in touched:
+            before = entry.shown
+            now = _work_out(entry)
+            if now is not before:
+                entry.shown = now
+                changed.append(now)
+            if entry.place < 0:
+                entry.place = len(shown)
+                shown.append(now)
+            else:
+                shown[entry.place] = now
+        return changed
+
+    def _dirty(self, parts: Iterable[Part]) -> Iterable[_Entry]:
+        """Return what must be worked out anew, each once."""
+        found: dict[_Entry, None] = {}
+        of = self._entry_of.get
+        for part in parts:
+            for one in part.changed if part.process in self._processes else part.series:
+                entry = of(one)
+                if entry is None:
+                    if part.dead and one.kind == "gauge":
+                        continue
+                    entry = self._add(part.process, one, {})
+                found[entry] = None
+        return found
+
+    def _put_together(self, parts: Iterable[Part], retired: Totals) -> Iterable[_Entry]:
+        before = self._entries
+        self._retired = retired
+        self._entries = {}
+        self._entry_of = {}
+        self._series = []
+        for key, total in retired.entries.items():
+            known = before.get(key)
+            self._entries[key] = _Entry(key, total, None if known is None else known.shown)
+        for part in parts:
+            for one in part.series:
+                if not part.dead or one.kind != "gauge":
+                    self._add(part.process, one, before)
+        return self._entries.values()
+
+    def _add(self, process: ProcessKey, one: RawSeries, before: Mapping[Key, _Entry]) -> _Entry:
+        labels = one.labels
+        if one.merge == "per_process" and one.kind == "gauge":
+            labels = tuple(sorted((*labels, (PID_LABEL, _pid(process)))))
+        key: Key = (one.kind, one.name, labels)
+        entry = self._entries.get(key)
+        if entry is None:
+            known = before.get(key)
+            entry = self._entries[key] = _Entry(key, None, None if known is None else known.shown)
+        entry.members.append(one)
+        self._entry_of[one] = entry
+        return entry
 
 
-def by_key(series: Iterable[Series]) -> dict[Key, Series]:
-    """Return merged series by kind, name and labels, for the next call of :func:`merge`."""
-    return {(one.kind.value, one.name, one.labels): one for one in series}
+def merge(processes: Iterable[tuple[ProcessKey, Sequence[RawSeries]]], retired: Totals = NOTHING) -> list[Series]:
+    """Return the application's series at one look: those of the living processes and of the dead."""
+    merger = Merger()
+    merger.update([Part(process, list(series), ()) for process, series in processes], retired)
+    return list(merger.series())
 
 
 def _pid(process: ProcessKey) -> str:
@@ -148,44 +146,50 @@ def _pid(process: ProcessKey) -> str:
     return parts[1] if len(parts) > 1 else process
 
 
-def _added(total: Total | None, one: RawSeries) -> Total:
-    if one.kind == "counter":
-        value = one.value or 0.0
-        return Total(one.unit, one.help, value if total is None else total.value + value)
-    buckets: Mapping[int, int] = one.buckets or {}
-    if total is None:
-        return Total(one.unit, one.help, 0.0, buckets, one.sum, one.max, one.scale)
-    factor = total.scale / one.scale
-    if factor != 1.0:
-        # Two versions of the program disagree on the unit they store: what is merged keeps the first one's.
-        buckets = _rescaled(buckets, factor)
-    merged = add_buckets((total.buckets or {}, buckets))
-    largest = max(total.max, one.max * factor)
-    return Total(total.unit, total.help or one.help, 0.0, merged, total.sum + one.sum * factor, largest, total.scale)
+def _work_out(entry: _Entry) -> Series:
+    """Return what the entry shows now, the same object as before when nothing changed."""
+    kind, name, labels = entry.key
+    before, members = entry.shown, entry.members
+    if kind == "histogram":
+        return _histogram(entry)
+    if kind == "gauge":
+        value = members[0].value if len(members) == 1 else _gauge(members)
+    else:
+        value = entry.retired.value if entry.retired is not None else 0.0
+        for one in members:
+            value += one.value or 0.0
+    if before is not None and before.value == value:
+        return before
+    told: RawSeries | Total | None = members[-1] if members else entry.retired
+    unit, text = (told.unit, told.help) if told is not None else ("", "")
+    return Series(name, Kind.GAUGE if kind == "gauge" else Kind.COUNTER, labels, unit, text, value)
 
 
-def _rescaled(buckets: Mapping[int, int], factor: float) -> dict[int, int]:
-    made: dict[int, int] = {}
-    for index, count in buckets.items():
-        low, high = bucket_bounds(index)
-        target = bucket_of(round((low + high - 1) / 2 * factor))
-        made[target] = made.get(target, 0) + count
-    return made
+def _together(entry: _Entry) -> RawSeries | Total:
+    if entry.retired is None and len(entry.members) == 1:
+        return entry.members[0]
+    total = entry.retired
+    for one in entry.members:
+        total = added(total, one)
+    assert total is not None  # noqa: S101 - an entry is made of a total or of members
+    return total
 
 
-def _same(before: Series, total: Total) -> bool:
-    if total.buckets is None:
-        return before.value == total.value
-    shown = before.histogram
-    return shown is not None and shown.sum == total.sum and shown.max == total.max and shown.buckets == total.buckets
-
-
-def _series(key: Key, total: Total) -> Series:
-    kind, name, labels = key
-    if total.buckets is None:
-        return Series(name, Kind.COUNTER, labels, total.unit, total.help, total.value)
-    histogram = Histogram(total.buckets, total.sum, total.max, total.scale)
-    return Series(name, Kind(kind), labels, total.unit, total.help, None, histogram)
+def _histogram(entry: _Entry) -> Series:
+    total = _together(entry)
+    buckets = total.buckets or {}
+    before = entry.shown
+    known = before.histogram if before is not None else None
+    if (
+        before is not None
+        and known is not None
+        and (known.sum, known.max) == (total.sum, total.max)
+        and (known.buckets is buckets or known.buckets == buckets)
+    ):
+        return before
+    _, name, labels = entry.key
+    made = Histogram(buckets, total.sum, total.max, total.scale)
+    return Series(name, Kind.HISTOGRAM, labels, total.unit, total.help, None, made)
 
 
 def _gauge(group: Sequence[RawSeries]) -> float | None:

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from roadworthy import __version__, _clock
+from roadworthy.agent.baselines import Baselines
 from roadworthy.agent.control import Control, supervisor_verbs
 from roadworthy.agent.history.late import open_history
 from roadworthy.agent.history.sqlite import SqliteHistory
+from roadworthy.agent.host import listens
 from roadworthy.agent.incidents import write_atomically
 from roadworthy.agent.link import KeeperLink, PidfdWatch
 from roadworthy.agent.loop import Agent
@@ -30,17 +32,23 @@ from roadworthy.agent.watchfiles import SourceWatch
 from roadworthy.arena.control import ControlWriter
 from roadworthy.arena.identity import start_ticks
 from roadworthy.cli.errors import show
+from roadworthy.cli.running import clear_away
 from roadworthy.config.places import Places, make
 from roadworthy.config.values import RunSettings
 from roadworthy.errors import ConfigurationError, RoadworthyError, Unavailable
 from roadworthy.types import WorkerState
+from roadworthy.view import reports
 from roadworthy.view.web.app import PUBLIC, routes
 from roadworthy.view.web.app import Control as View
+from roadworthy.view.web.endpoint import Problem
+from roadworthy.view.web.past import PastViews
 
 COLLECT_EVERY: Final = 1.0
 """Seconds between two rounds of the program's own collectors."""
 
 COLLECT_TIMEOUT: Final = 2.0
+
+_LIVING: Final = frozenset({WorkerState.STARTING, WorkerState.READY, WorkerState.STOPPING})
 
 
 class Composition:
@@ -53,12 +61,13 @@ class Composition:
             lambda: SqliteHistory(places.state / "history", retention_hours=settings.retention_hours)
         )
         self.page = ControlWriter(places.arena)
-        self.page.publish({"log_levels": {"": settings.log_level.upper()} if settings.log_level else {}})
+        self.page.publish(self._told())
         self.link: KeeperLink | None = None
         self.supervisor: Supervisor | None = None
         self.watches: list[PidfdWatch] = []
         self.ended = asyncio.Event()
         self._due: asyncio.TimerHandle | None = None
+        self._kept = False
         self._loop = asyncio.get_running_loop()
 
     # -- putting together
@@ -68,6 +77,7 @@ class Composition:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.ended.set)
         self.link = KeeperLink.from_environment(self._heard, self._keeper_lost)
+        self._kept = self.link is not None
         index = None if self.link is not None else self._left_behind()
         if self.link is not None or index is not None:
             self.supervisor = Supervisor(
@@ -75,6 +85,7 @@ class Composition:
                 self._tell,
                 lame_duck=self._lame_duck,
                 healthy=self._healthy if self.settings.health_url else None,
+                port_open=self._port_open if self.settings.port is not None else None,
             )
         verbs: dict[str, Any] = {"stacks": self._stacks}
         if self.supervisor is not None:
@@ -97,6 +108,8 @@ class Composition:
             asyncio.create_task(self._collect(), name="collect"),
             asyncio.create_task(self.ended.wait(), name="end"),
         ]
+        if self.settings.report_every:
+            tasks.append(asyncio.create_task(self._report(), name="report"))
         if self.settings.dev:
             tasks.append(asyncio.create_task(self._watch_sources(), name="sources"))
         try:
@@ -118,7 +131,13 @@ class Composition:
             {"restart": self._begin("restart"), "reload": self._begin("reload")} if self.supervisor is not None else {}
         )
         server = Server(
-            routes(self.agent, self.history, controls=controls),
+            routes(
+                self.agent,
+                self.history,
+                controls=controls,
+                frequency=self.agent.frequency,
+                baselines=Baselines(self.places.state),
+            ),
             token=token,
             host=settings.ops_host,
             port=settings.ops_port,
@@ -196,10 +215,8 @@ class Composition:
         """Go on looking after a keeper's death: the program is unharmed, but nobody can collect exit statuses."""
         if self.supervisor is None:
             return
-        self.agent.keeper_pid = None
-        self.agent.note(
-            "the keeper has died: exit statuses are unknown from here on, nothing can be restarted", level="critical"
-        )
+        self._kept = False
+        self.agent.keeper_lost()
         self.supervisor.keeper_lost(_clock.monotonic())
         self._watch_members()
         self.agent.wake()
@@ -273,7 +290,12 @@ class Composition:
         found = {}
         for worker in snapshot.workers if snapshot is not None else ():
             member = next(
-                (one for one in self.agent.members() if one.slot == worker.slot and wanted in {None, worker.slot}), None
+                (
+                    one
+                    for one in self.agent.members()
+                    if one.slot == worker.slot and (wanted is None or wanted == worker.slot)
+                ),
+                None,
             )
             if member is not None and member.state not in {WorkerState.EXITED, WorkerState.LOST}:
                 dumped = await self.agent.dump(member)
@@ -296,13 +318,33 @@ class Composition:
     def _healthy(self, age: float) -> bool | None:
         return self.agent.health_url_answered(_clock.wall() - age)
 
+    def _port_open(self) -> bool | None:
+        return None if self.settings.port is None else listens(self.settings.port)
+
     def _lame_duck(self, pids: Sequence[int]) -> None:
-        self.page.publish(
-            {
-                "log_levels": {"": self.settings.log_level.upper()} if self.settings.log_level else {},
-                "lame_duck": list(pids),
-            }
-        )
+        self.page.publish({**self._told(), "lame_duck": list(pids)})
+
+    def _told(self) -> dict[str, Any]:
+        """Return what the program is told on the control page."""
+        settings = self.settings
+        return {
+            "log_levels": {"": settings.log_level.upper()} if settings.log_level else {},
+            "sampling": {"performance": settings.sample_performance, "errors": settings.sample_errors},
+        }
+
+    async def _report(self) -> None:
+        """Write a report every so often (``--report-every``), and remove those that are older than the retention."""
+        told = PastViews(self.agent, self.history, Baselines(self.places.state), self.agent.frequency)
+        every = self.settings.report_every
+        while True:
+            await asyncio.sleep(every)
+            try:
+                made = await told.reported(min(every / 3600, self.settings.retention_hours))
+                path = await asyncio.to_thread(reports.keep, self.places.state / "reports", made, self.settings)
+            except (RoadworthyError, Problem) as error:
+                self.agent.note(f"no report was written: {error}", level="error")
+            else:
+                self.agent.note(f"a report was written: {path.name}")
 
     async def _collect(self) -> None:
         """Have the program's collectors run, each process in turn; the figures become gauges in its arena."""
@@ -334,8 +376,12 @@ class Composition:
         self.page.close()
         if self.link is not None:
             self.link.close()
-        else:
+        if self._kept:
+            return  # the keeper clears away
+        if any(one.state in _LIVING for one in self.agent.members()):
             (self.places.run / "agent.json").unlink(missing_ok=True)
+        else:
+            clear_away(self.places)
 
 
 def load(run_dir: Path) -> tuple[RunSettings, Places]:

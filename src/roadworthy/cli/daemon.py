@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from roadworthy.cli.running import start_ticks
-from roadworthy.errors import Unavailable, UsageError
+from roadworthy.errors import FULL, Exhausted, RoadworthyError, Unavailable, UsageError
 
 _CONTAINER_FILES = ("/.dockerenv", "/run/.containerenv")
 
@@ -38,13 +40,16 @@ def check_daemon(env: Mapping[str, str]) -> None:
 
 
 def check_pid_file(path: Path) -> None:
-    """Raise :class:`Unavailable` when the pid file names a living process or cannot be read; a stale one is fine."""
+    """Raise :class:`Unavailable` when the pid file names a living process or cannot be written; a stale one is fine."""
     try:
         lines = path.read_text(encoding="ascii", errors="replace").split()
     except FileNotFoundError:
         lines = []
     except OSError as error:
         raise _unwritable(path, error) from error
+    if not os.access(path.parent, os.W_OK | os.X_OK):  # said now: in the background nobody would read it
+        number = errno.EACCES if path.parent.is_dir() else errno.ENOENT
+        raise _unwritable(path, OSError(number, os.strerror(number)))
     if lines and lines[0].isdigit():
         pid = int(lines[0])
         ticks = start_ticks(pid)
@@ -65,11 +70,14 @@ def write_pid_file(path: Path) -> None:
             file.write(f"{os.getpid()}\n{start_ticks(os.getpid())}\n")
         new.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink()
         raise _unwritable(path, error) from error
 
 
-def _unwritable(path: Path, error: OSError) -> Unavailable:
-    return Unavailable(
+def _unwritable(path: Path, error: OSError) -> RoadworthyError:
+    kind = Exhausted if error.errno in FULL else Unavailable
+    return kind(
         f"the pid file {path} cannot be written",
         why=f"{error.strerror} (errno {error.errno}).",
         hint="Choose a path in a directory that this user may write: --pid-file PATH",
@@ -81,11 +89,21 @@ def detach(log: Path) -> int:
 
     The daemon reads nothing and appends its output to ``log``.
     """
+    try:
+        out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        kind = Exhausted if error.errno in FULL else Unavailable
+        raise kind(
+            f"{log} cannot be written",
+            why=f"{error.strerror} (errno {error.errno}).",
+            hint="The output of a program in the background goes there: make room, or make it writable.",
+        ) from error
     read_end, write_end = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
     if first := os.fork():
         os.close(write_end)
+        os.close(out)
         with os.fdopen(read_end, "rb") as pipe:
             text = pipe.read()
         os.waitpid(first, 0)
@@ -104,7 +122,6 @@ def detach(log: Path) -> int:
         os._exit(1)
     os.close(write_end)
     null = os.open(os.devnull, os.O_RDONLY)
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     os.dup2(null, 0)
     os.dup2(out, 1)
     os.dup2(out, 2)

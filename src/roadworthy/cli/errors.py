@@ -10,7 +10,15 @@ from collections.abc import Iterable
 import click
 from click.core import ParameterSource
 
-from roadworthy.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, RoadworthyError, UsageError
+from roadworthy.errors import (
+    EXIT_NOT_EXECUTABLE,
+    EXIT_NOT_FOUND,
+    FULL,
+    Exhausted,
+    RoadworthyError,
+    Unavailable,
+    UsageError,
+)
 
 
 class CommandNotFound(RoadworthyError):
@@ -35,6 +43,17 @@ def show(error: RoadworthyError) -> int:
 def warn(text: str) -> None:
     """Print a warning of one line to standard error."""
     print(f"roadworthy: {text}", file=sys.stderr)
+
+
+def system_error(error: OSError) -> RoadworthyError:
+    """Return our form of what the system refused and nobody has said better."""
+    kind = Exhausted if error.errno in FULL else Unavailable
+    names = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    return kind(
+        f"{names or 'the system'}: {error.strerror or error}",
+        why=f"The system refused it (errno {error.errno}).",
+        hint="Make it possible for this user, or set ROADWORTHY_HOME to another directory.",
+    )
 
 
 def usage(error: click.UsageError) -> UsageError:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from roadworthy.cli.report import repeat
 from roadworthy.cli.status import ask
 from roadworthy.view.client import choose
 
@@ -30,8 +31,9 @@ STANDARD_OUTPUT = "-"
     metavar="DIR",
     help="Where to put the file; - prints it instead.",
 )
+@click.option("--every", metavar="DURATION", help="Go on until interrupted: one each time this has passed.")
 @click.option("--prefix", default="metrics_", show_default=True, help="What the file's name begins with.")
-def export(name: str | None, form: str, directory: str, prefix: str) -> int:
+def export(name: str | None, form: str, directory: str, prefix: str, every: str | None) -> int:
     """Write a program's figures to a file and print its path.
 
     NAME is the application's name; it may be left out when there is only one. The file is whole or not there at all.
@@ -46,11 +48,14 @@ def export(name: str | None, form: str, directory: str, prefix: str) -> int:
             f"{prefix!r} cannot begin a file's name", why="It came from --prefix.", hint="The directory goes to --path."
         )
     place = choose(name)
-    document = ask(place)
-    snapshot = offline.snapshot(place) if document is None else from_json(document)
     chosen: files.Format = "prometheus" if form == "prometheus" else "json"
-    if directory == STANDARD_OUTPUT:
-        click.echo(files.render(snapshot, chosen), nl=False)
-    else:
-        click.echo(files.write(snapshot, Path(directory), chosen, prefix=prefix))
-    return 0
+
+    def once() -> None:
+        document = ask(place)
+        snapshot = offline.snapshot(place) if document is None else from_json(document)
+        if directory == STANDARD_OUTPUT:
+            click.echo(files.render(snapshot, chosen), nl=False)
+        else:
+            click.echo(files.write(snapshot, Path(directory), chosen, prefix=prefix))
+
+    return repeat(once, every)

@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from roadworthy import __version__
-from roadworthy.cli.errors import show, usage
+from roadworthy.cli.errors import show, system_error, usage
 from roadworthy.errors import EXIT_GENERAL, EXIT_INTERRUPT, RoadworthyError
 
 VERBS = {
@@ -20,6 +20,8 @@ VERBS = {
     "status": ("roadworthy.cli.status:status", "Tell how a program is, why, and since when."),
     "top": ("roadworthy.cli.top:top", "Watch a program live in the terminal."),
     "export": ("roadworthy.cli.export:export", "Write a program's figures to a file."),
+    "report": ("roadworthy.cli.report:report", "Report how a program did; regularly, if told so."),
+    "baseline": ("roadworthy.cli.report:baseline", "Compare a program's figures with those of a good time."),
     "stop": ("roadworthy.cli.stop:stop", "Stop a program and all that it started."),
     "restart": ("roadworthy.cli.stop:restart", "Stop a program's workers and start them again."),
     "reload": ("roadworthy.cli.stop:reload", "Replace the workers one by one without losing a request."),
@@ -76,6 +78,8 @@ def main(argv: list[str] | None = None) -> NoReturn:
     except BrokenPipeError:  # the reader of our output has gone: nothing more to say to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = EXIT_GENERAL
+    except OSError as error:
+        code = show(system_error(error))
     sys.exit(code)
 
 

@@ -22,13 +22,17 @@ from roadworthy.cli.settings import (
     address,
     allowed_host,
     app_name,
+    check_interval,
     check_setting,
+    error_sampling,
     health_url,
+    hours,
     notify_settings,
     placed,
     seconds,
     sharing,
     stop_signal,
+    working_directory,
 )
 from roadworthy.cli.waiting import wait_until_ready, wait_until_up
 from roadworthy.config.places import Places, check_room, make, places
@@ -45,7 +49,11 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
 
 @click.command(context_settings={"allow_interspersed_args": False, "show_default": True})
 @click.option(
-    "--name", default="", metavar="NAME", help="What the application is called.  [default: the script's name]"
+    "--name",
+    default="",
+    show_default=False,
+    metavar="NAME",
+    help="What the application is called.  [default: the script's name]",
 )
 @click.option(
     "--workers",
@@ -72,7 +80,13 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
     metavar="ADDRESS",
     help="Address of dashboard and operations API; off loopback, reading needs the token.",
 )
-@click.option("--probe-bind", default="", metavar="HOST:PORT", help="Serve only the health probes here, without login.")
+@click.option(
+    "--probe-bind",
+    default="",
+    show_default=False,
+    metavar="HOST:PORT",
+    help="Serve only the health probes here, without login.",
+)
 @click.option(
     "--restart",
     type=click.Choice(["on-failure", "always", "never"]),
@@ -83,10 +97,17 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
 @click.option("--dev", is_flag=True, help="Restart on source changes, log at debug level.")
 @click.option("--daemon", is_flag=True, help="Go into the background.")
 @click.option(
-    "--pid-file", default="", metavar="PATH", type=click.Path(dir_okay=False), help="Write our pid and start time here."
+    "--pid-file",
+    default="",
+    show_default=False,
+    metavar="PATH",
+    type=click.Path(dir_okay=False),
+    help="Write our pid and start time here.",
 )
 @click.option("--health-check", is_flag=True, help="Let the exit code tell whether the program became healthy.")
-@click.option("--health-url", default="", metavar="URL", help="The program is ready when this answers 2xx.")
+@click.option(
+    "--health-url", default="", show_default=False, metavar="URL", help="The program is ready when this answers 2xx."
+)
 @click.option("--ready-timeout", default="40s", metavar="DURATION", help="How long it may take to become ready.")
 @click.option(
     "--log-level",
@@ -114,6 +135,37 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
 @click.option(
     "--check", "checks", multiple=True, metavar="NAME=URL", help="Check something the program needs; may be repeated."
 )
+@click.option(
+    "--check-every",
+    default="60s",
+    metavar="DURATION",
+    envvar="ROADWORTHY_CHECK_EVERY",
+    help="How often checks run that do not say it themselves.",
+)
+@click.option(
+    "--data-dir",
+    "data_dirs",
+    multiple=True,
+    metavar="DIR",
+    help="A directory that the program keeps data in: must be there and writable, its growth is watched; repeatable.",
+)
+@click.option(
+    "--sample-performance",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    envvar="ROADWORTHY_SAMPLE_PERFORMANCE",
+    help="Share of the successful runs of operations that are measured; figures stay estimates of all.",
+)
+@click.option(
+    "--sample-errors",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    envvar="ROADWORTHY_SAMPLE_ERRORS",
+    help="Share of the errors that are kept with their text; all are counted.",
+)
+@click.option(
+    "--report-every", default="24h", metavar="DURATION", help="How often a report is written by itself; 0 for never."
+)
 @click.option("--retention-hours", type=click.FloatRange(min=1), default=168.0, help="How long figures are kept.")
 @click.option(
     "--allow-host",
@@ -138,15 +190,16 @@ def run(command: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - click'
         check_pid_file(Path(settings.pid_file))
     app, lock = _claim_name(wanted, given=bool(given["name"]))
     try:
-        return _start(placed(settings, app), app, lock, python, executable)
+        daemon = _start(placed(settings, app), app, lock, python, executable)
     except RoadworthyError:
-        if not settings.daemon:
-            _release(app)
+        _release(app)
         raise
+    return _report(settings, app, daemon)
 
 
 def _settings(command: tuple[str, ...], given: dict[str, Any]) -> RunSettings:
-    cwd = str(Path.cwd())
+    cwd = working_directory()
+    every = check_interval(given["check_every"])
     return RunSettings(
         app="",
         command=command,
@@ -174,8 +227,13 @@ def _settings(command: tuple[str, ...], given: dict[str, Any]) -> RunSettings:
             progress_after=seconds(given["progress_after"], "--progress-after"),
             action=given["hang_action"],
         ),
-        checks=tuple(check_setting(text) for text in given["checks"]),
-        retention_hours=given["retention_hours"],
+        checks=tuple(check_setting(text, every) for text in given["checks"]),
+        check_every=every,
+        data_dirs=tuple(str(Path(cwd, text)) for text in given["data_dirs"]),
+        sample_performance=given["sample_performance"],
+        sample_errors=error_sampling(given["sample_errors"]),
+        report_every=seconds(given["report_every"], "--report-every"),
+        retention_hours=hours(given["retention_hours"], "--retention-hours"),
         pid_file=str(Path(given["pid_file"]).absolute()) if given["pid_file"] else "",
         daemon=given["daemon"],
     )
@@ -237,7 +295,7 @@ def _clean(found: Running) -> None:
 
 
 def _start(settings: RunSettings, app: Places, lock: int, python: Python | None, executable: str) -> int:
-    """Become the keeper, or, with ``--daemon``, return the exit code when the keeper in the background is up."""
+    """Become the keeper; with ``--daemon``, let a process in the background do so and return its pid."""
     check_room(app.arena, settings.workers)
     reason = sharing(settings, python, executable)
     if settings.ops_port_given or settings.ops_host != _OPS_HOST:
@@ -256,7 +314,7 @@ def _start(settings: RunSettings, app: Places, lock: int, python: Python | None,
             bound.close()
     if settings.daemon and (pid := detach(app.state / "output.log")):
         os.close(lock)
-        return _report(settings, app, pid)
+        return pid
     if settings.pid_file:
         write_pid_file(Path(settings.pid_file))
     return _become_keeper(settings, app, descriptors)

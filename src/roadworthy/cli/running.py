@@ -12,6 +12,7 @@ from typing import Any
 
 from roadworthy.config.places import Places, places, run_root
 from roadworthy.errors import NotRunning, Unavailable, UsageError
+from roadworthy.keeper.cleaning import clean_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +139,19 @@ def claim(app: Places) -> int | None:
         except FileNotFoundError:
             pass  # the keeper that ends removes its lock: this was its file, take a new one
         os.close(fd)
+
+
+def clear_away(app: Places) -> None:
+    """Remove what a keeper that died left of a program of which nothing lives; nothing when somebody runs it again.
+
+    Arenas that no agent has read stay for the next one, which adds what was counted.
+    """
+    lock = claim(app) if app.run.is_dir() else None
+    if lock is None:
+        return
+    try:
+        for path in (*app.arena.glob("out-*"), *app.arena.glob("err-*")):
+            path.unlink(missing_ok=True)
+        clean_up({"pid_file": "", "run_dir": str(app.run), "arena_dir": str(app.arena)})
+    finally:
+        os.close(lock)

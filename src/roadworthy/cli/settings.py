@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
 import signal
 import sys
@@ -14,7 +16,7 @@ from roadworthy.cli.command import Python, cannot_inject, default_name
 from roadworthy.cli.errors import warn
 from roadworthy.config.places import Places, check_name
 from roadworthy.config.values import CheckSetting, RunSettings
-from roadworthy.errors import ConfigurationError, UsageError
+from roadworthy.errors import ConfigurationError, Unavailable, UsageError
 from roadworthy.log.redact import redact
 
 if TYPE_CHECKING:
@@ -40,6 +42,25 @@ def seconds(text: str, option: str) -> float:
     return float(found[1]) * _SECONDS[found[2]]
 
 
+def hours(value: float, option: str) -> float:
+    """Return a number of hours that is one; raises :class:`UsageError` for ``nan`` and ``inf``."""
+    if not math.isfinite(value):
+        raise UsageError(
+            f"{option}: {value} is no number of hours", why="It must be finite.", hint=f"For example: {option} 168"
+        )
+    return value
+
+
+def working_directory() -> str:
+    """Return the directory that the program will run in; raises :class:`Unavailable` when it was removed."""
+    try:
+        return os.getcwd()  # noqa: PTH109 - a text is wanted
+    except OSError as error:
+        raise Unavailable(
+            "the working directory is gone", why=f"{error.strerror}: it was removed.", hint="cd to another one."
+        ) from error
+
+
 def stop_signal(text: str) -> int:
     """Return the number of a signal given by number or name, with or without ``SIG``; raises :class:`UsageError`."""
     name = text.upper().removeprefix("SIG")
@@ -60,7 +81,26 @@ def stop_signal(text: str) -> int:
     return int(found)
 
 
-def check_setting(text: str) -> CheckSetting:
+def check_interval(text: str) -> float:
+    """Return how often checks run (HLT-15), at least a second apart; raises :class:`UsageError`."""
+    every = seconds(text, "--check-every")
+    if every < 1:
+        raise UsageError(
+            "--check-every is too short",
+            why="A check that runs more often than once a second is a load of its own.",
+            hint="For example: --check-every 10s",
+        )
+    return every
+
+
+def error_sampling(share: float) -> float:
+    """Return the share of errors that are kept; anything below all of them is warned about (CONFLICTS C-51)."""
+    if share < 1.0:
+        warn(f"--sample-errors {share:g}: some errors will be counted and not kept; their texts cannot be had later")
+    return share
+
+
+def check_setting(text: str, every: float = 60.0) -> CheckSetting:
     """Return the check that ``NAME=URL`` asks for; raises :class:`UsageError`."""
     from roadworthy.agent.probes import probe_for
 
@@ -75,7 +115,7 @@ def check_setting(text: str) -> CheckSetting:
         probe_for(target)
     except ConfigurationError as error:
         raise UsageError(f"--check {name}: {error.what}", why=error.why, hint=_CHECK_HINT) from error
-    return CheckSetting(name, target)
+    return CheckSetting(name, target, every=every)
 
 
 def health_url(text: str) -> str:

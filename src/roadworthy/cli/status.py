@@ -66,6 +66,8 @@ def status(name: str | None, *, as_json: bool, signals: bool, own: bool) -> int:
         click.echo(
             "\n".join(lines_of(snapshot, style_for(sys.stdout), _clock.wall(), signals=signals, own=own)), color=True
         )
+        if document is not None and (agent := connect(place)) is not None:
+            click.echo(f"dashboard: {agent.url}")
     return code_of(snapshot)
 
 

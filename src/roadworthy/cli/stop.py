@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from roadworthy.cli.running import Running, find, start_ticks
+from roadworthy.cli.running import Running, clear_away, find, start_ticks
 from roadworthy.cli.socket import ask
 from roadworthy.cli.waiting import wait
 from roadworthy.config.values import RunSettings
@@ -20,6 +20,9 @@ _GRACE = 10.0
 
 _PATIENCE = 15.0
 """Seconds past the grace that a keeper has to end."""
+
+_LAST_WORDS = 5.0
+"""Seconds that an agent without a keeper has to end by itself, once the program has ended."""
 
 
 @click.command()
@@ -76,7 +79,11 @@ def _end_workers(found: Running, grace: float) -> None:
                 f"{found.places.app} cannot be ended", why=f"SIGKILL does not end pid {pids}.", hint="Wait."
             )
     if found.agent is not None:
-        reap.send(*found.agent, signal.SIGTERM)
+        agent, ticks = found.agent
+        if not wait(lambda: start_ticks(agent) != ticks, _LAST_WORDS):
+            reap.send(agent, ticks, signal.SIGTERM)
+            wait(lambda: start_ticks(agent) != ticks, _PATIENCE)
+    clear_away(found.places)
 
 
 def _ask(found: Running, message: dict[str, Any], timeout: float = 10.0) -> dict[str, Any]:

@@ -68,6 +68,8 @@ def run_root(env: os._Environ[str] | dict[str, str]) -> Path:
     """Return where sockets, tokens and the index of running applications live."""
     if home := _home(env):
         return home / "run"
+    if (given := env.get("RUNTIME_DIRECTORY", "").split(":")[0]) and os.path.isabs(given):  # systemd made it for us
+        return Path(given)
     if os.access(_absolute(env, "XDG_RUNTIME_DIR"), os.W_OK):
         return Path(env["XDG_RUNTIME_DIR"], "roadworthy")
     if os.getuid() == 0 and os.access("/run", os.W_OK):
@@ -157,7 +159,7 @@ def check_room(path: Path, workers: int) -> None:
     if free < needed or (space.f_files and not space.f_favail):
         raise Exhausted(
             f"the file system of {path} is full",
-            why=f"{workers} worker{'s' * (workers > 1)} and their output need {needed >> 20} MiB, {free >> 10} KiB are free.",
+            why=f"{needed >> 20} MiB are needed for {workers} worker{'s' * (workers > 1)}, {free >> 10} KiB are free.",
             hint="Free some space there, or set ROADWORTHY_HOME to a directory that has some.",
         )
 

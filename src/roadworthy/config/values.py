@@ -77,6 +77,10 @@ class RunSettings:
     hang: HangPolicy = field(default_factory=HangPolicy)
     checks: tuple[CheckSetting, ...] = ()
     check_every: float = 60.0
+    data_dirs: tuple[str, ...] = ()
+    sample_performance: float = 1.0
+    sample_errors: float = 1.0
+    report_every: float = 86400.0
     retention_hours: float = 168.0
     history_url: str = ""
     arena_dir: str = ""
@@ -103,6 +107,6 @@ class RunSettings:
         raw["restart"] = RestartPolicy(**raw["restart"])
         raw["hang"] = HangPolicy(**raw["hang"])
         raw["checks"] = tuple(CheckSetting(**check) for check in raw["checks"])
-        for name in ("command", "allowed_hosts", "watch_paths", "agent_argv"):
+        for name in ("command", "allowed_hosts", "watch_paths", "agent_argv", "data_dirs"):
             raw[name] = tuple(raw[name])
         return cls(**raw)

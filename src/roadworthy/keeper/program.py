@@ -109,6 +109,7 @@ class Program:
         for key, worker in list(self.workers.items()):
             if key[0] == slot and key[1] <= newest and worker.state == DOWN:
                 for stream in worker.streams:
+                    stream.close()
                     stream.remove()
                 del self.workers[key]
 

@@ -24,7 +24,7 @@ class _Pattern:
     __slots__ = ("_flags", "_text", "findall", "search", "sub")
 
     findall: Callable[[str], list[str]]
-    search: Callable[[str], re.Match[str] | None]
+    search: Callable[..., re.Match[str] | None]
     sub: Callable[[str | Callable[[re.Match[str]], str], str], str]
 
     def __init__(self, text: str, flags: int = 0) -> None:
@@ -325,15 +325,19 @@ def _by_key(text: str, low: str) -> str:
         if word in low:
             text = _WHOLE_LINE.sub(rf"\1\2{REDACTED}", text)
             break
-    return _KEYED.sub(_keyed, text)
+    pieces: list[str] = []
+    done = at = 0
+    while (found := _KEYED.search(text, at)) is not None:
+        if not secret_key(found["key"]):
+            at = found.start("value")  # what looks like its value may be the next key: "A0= password: …"
+            continue
+        pieces += text[done : found.start()], _without_value(found)
+        done = at = found.end()
+    return "".join(pieces) + text[done:] if pieces else text
 
 
-def _keyed(found: re.Match[str]) -> str:
+def _without_value(found: re.Match[str]) -> str:
     key, sep, value = found["key"], found["sep"], found["value"]
-    if not secret_key(key):
-        # The value may hold a pair of its own: {"outer": {"password": …}}, note='token=…', a dict in a message.
-        inner = value if len(value) < len(found[0]) else ""
-        return f"{key}{sep}{_KEYED.sub(_keyed, inner) if (':' in inner or '=' in inner) else inner}"
     if value[0] in "\"'" and len(value) > 1:
         quote = value[0]
         return f"{key}{sep}{quote}{REDACTED}{quote if value.endswith(quote) else ''}"

@@ -38,13 +38,20 @@ class Agent:
 
         :class:`Temporary` tells that the agent has measured nothing yet.
         """
+        return self._ask("GET", path, query)
+
+    def post(self, path: str, **query: object) -> Any:  # noqa: ANN401 - any JSON value
+        """Have something changed and return the JSON answer; raises as :meth:`get`."""
+        return self._ask("POST", path, query)
+
+    def _ask(self, method: str, path: str, query: Mapping[str, object]) -> Any:  # noqa: ANN401 - any JSON value
         found = urlsplit(self.url)
         if query:
             path = f"{path}?{urlencode(query)}"
         connection = http.client.HTTPConnection(found.hostname or "127.0.0.1", found.port or 80, timeout=TIMEOUT)
         try:
             connection.request(
-                "GET", path, headers={"Authorization": f"Bearer {self.token}", "Accept": "application/json"}
+                method, path, headers={"Authorization": f"Bearer {self.token}", "Accept": "application/json"}
             )
             answer = connection.getresponse()
             body = answer.read(MOST_ANSWER)
@@ -66,7 +73,7 @@ class Agent:
             raise Unavailable(
                 message, why="Its answer is no JSON.", hint="Another program may have its port; restart the agent."
             ) from error
-        if status == http.client.OK:
+        if status in {http.client.OK, http.client.ACCEPTED}:
             return document
         detail = str(document.get("detail", "")) if isinstance(document, dict) else ""
         if status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:

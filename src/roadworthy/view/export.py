@@ -40,7 +40,12 @@ def write(snapshot: Snapshot, directory: Path, form: Format = "json", *, prefix:
     leaves nothing behind. Raises :class:`Exhausted` when the disk is full, :class:`Unavailable` when it cannot be
     written.
     """
-    target = directory / file_name(snapshot.at, form, prefix=prefix)
+    return write_file(directory, file_name(snapshot.at, form, prefix=prefix), render(snapshot, form))
+
+
+def write_file(directory: Path, name: str, content: str) -> Path:
+    """Write a file of this name into ``directory``, whole or not at all, and return it; raises as :func:`write`."""
+    target = directory / name
     draft = directory / f".{target.name}.{secrets.token_hex(4)}"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -48,7 +53,7 @@ def write(snapshot: Snapshot, directory: Path, form: Format = "json", *, prefix:
             with os.fdopen(
                 os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w", encoding="utf-8"
             ) as file:
-                file.write(render(snapshot, form))
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             draft.rename(target)

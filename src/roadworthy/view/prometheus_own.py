@@ -121,6 +121,10 @@ def _system(snapshot: Snapshot) -> Iterator[Series]:
     yield _gauge("system_load1", system.load1, "Load average of one minute.")
     yield _gauge("system_memory_usage_bytes", system.memory_used, "Memory in use.")
     yield _gauge("system_memory_limit_bytes", system.memory_total, "Memory there is, or the container's limit.")
+    for name, size in snapshot.gauges.items():
+        if name.startswith("data.bytes{path="):
+            where = (("path", name[len("data.bytes{path=") : -1]),)
+            yield _gauge("roadworthy_data_directory_bytes", size, "Size of a directory that is watched.", where)
     disk = (("path", system.disk_path),) if system.disk_path else ()
     yield _gauge("system_filesystem_usage_bytes", system.disk_used, "Disk space in use.", disk)
     yield _gauge("system_filesystem_limit_bytes", system.disk_total, "Disk space there is.", disk)
@@ -128,11 +132,12 @@ def _system(snapshot: Snapshot) -> Iterator[Series]:
 
 def _overhead(snapshot: Snapshot) -> Iterator[Series]:
     own = snapshot.overhead
-    for part, cpu, rss in (
-        ("agent", own.agent_cpu_percent, own.agent_rss),
-        ("keeper", own.keeper_cpu_percent, own.keeper_rss),
+    for part, pid, cpu, rss in (
+        ("agent", snapshot.agent_pid, own.agent_cpu_percent, own.agent_rss),
+        ("keeper", snapshot.keeper_pid, own.keeper_cpu_percent, own.keeper_rss),
     ):
         labels = (("part", part),)
+        yield _gauge("roadworthy_pid", pid, "Process id of a part of roadworthy itself.", labels)
         yield _gauge(
             "roadworthy_cpu_utilization_ratio", _share(cpu), "Share of one core that roadworthy itself uses.", labels
         )

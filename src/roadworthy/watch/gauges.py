@@ -1,7 +1,7 @@
 """The chart figures of every tick, under fixed keys; None where something is not measured. Pure.
 
 ========================  =====================================================================================
-``requests.rate``         requests a second; of operations where the program serves none (10 s)
+``requests.rate``         requests a second; of operations and timers where the program serves none (10 s)
 ``latency.p50/p95/p99``   seconds, of the same work (60 s)
 ``errors.rate``           failures a second: of that work, or of recorded errors where those are more (10 s)
 ``in_flight``             operations under way
@@ -17,11 +17,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from roadworthy.arena.layout import bucket_bounds
-from roadworthy.types import Beat, Kind, Labels, Operation, Resources, Series, System
-from roadworthy.watch.operations import RATE_WINDOW, Windows
+from roadworthy.types import Beat, Kind, Resources, Series
+from roadworthy.watch.sliding import RATE_WINDOW
+
+if TYPE_CHECKING:
+    from roadworthy.watch.operations import Windows
 
 KEYS: Final = (
     "requests.rate", "latency.p50", "latency.p95", "latency.p99", "errors.rate", "in_flight", "loop.lag", "loop.fps",
@@ -30,6 +33,8 @@ KEYS: Final = (
 
 LOOP_LAG: Final = "asyncio.loop.lag"
 GC: Final = "cpython.gc.duration"
+ERRORS: Final = "errors"
+_USED: Final = frozenset({ERRORS, LOOP_LAG, GC})
 FPS_WINDOW: Final = 5.0
 
 
@@ -73,16 +78,15 @@ class Gauges:
         resources: Resources,
     ) -> dict[str, float | None]:
         """Return the figures at ``now`` (seconds, monotonic)."""
-        kinds = windows.kinds()
-        which = next((kind for kind in ("request", "operation", "timer") if kind in kinds), None)
-        work = windows.window(now, frozenset({which})) if which else None
+        work = windows.work(now)
+        series = [one for one in series if one.name in _USED]
         errors = self._recorded_errors(now, series)
-        failing = [rate for rate in (errors, work.failure_rate if work else None) if rate is not None]
+        failing = [rate for rate in (errors, work.failure_rate) if rate is not None]
         return {
-            "requests.rate": work.rate if work else None,
-            "latency.p50": work.p50 if work else None,
-            "latency.p95": work.p95 if work else None,
-            "latency.p99": work.p99 if work else None,
+            "requests.rate": work.rate,
+            "latency.p50": work.p50,
+            "latency.p95": work.p95,
+            "latency.p99": work.p99,
             "errors.rate": max(failing) if failing else None,
             "in_flight": in_flight,
             "loop.lag": self._lag(series),
@@ -94,7 +98,7 @@ class Gauges:
         }
 
     def _recorded_errors(self, now: float, series: Iterable[Series]) -> float | None:
-        counts = [one.value or 0.0 for one in series if one.name == "errors" and one.kind is Kind.COUNTER]
+        counts = [one.value or 0.0 for one in series if one.name == ERRORS and one.kind is Kind.COUNTER]
         return self._errors.add(now, sum(counts)) if counts or self._errors.points else None
 
     def _lag(self, series: Iterable[Series]) -> float | None:
@@ -126,69 +130,3 @@ class Gauges:
     def _pause(self, now: float, series: Iterable[Series]) -> float | None:
         sums = [one.histogram.sum / (one.histogram.scale or 1.0) for one in series if one.name == GC and one.histogram]
         return self._gc.add(now, sum(sums)) if sums else None
-
-
-_SYSTEM: Final = (
-    "cpu_percent", "load1", "memory_used", "memory_percent", "disk_used", "disk_percent", "disk_read", "disk_write",
-    "net_received", "net_sent", "processes",
-)  # fmt: skip
-
-
-class Names:
-    """The names of figures in the history; remembered, because building a thousand strings a second would cost more."""
-
-    def __init__(self) -> None:
-        self._series: dict[tuple[str, Labels], str] = {}
-        self._operations: dict[str, tuple[str, ...]] = {}
-
-    def figures(
-        self,
-        gauges: Mapping[str, float | None],
-        resources: Resources,
-        workers: Mapping[int, Resources],
-        operations: Iterable[Operation],
-        series: Iterable[Series],
-        system: System | None = None,
-    ) -> dict[str, float]:
-        """Return what is recorded of a tick, by name; what was not measured is left out, so that it becomes a gap."""
-        found: dict[str, float | None] = dict(gauges)
-        found |= _resources("app", resources)
-        for slot, used in workers.items():
-            found |= _resources(f"worker.{slot}", used)
-        for one in operations:
-            names = self._operations.get(one.name)
-            if names is None:
-                names = tuple(
-                    f"operation.{one.name}.{what}" for what in ("rate", "p50", "p95", "p99", "failures", "count")
-                )
-                self._operations[one.name] = names
-            found.update(zip(names, (one.rate, one.p50, one.p95, one.p99, one.failures, one.count), strict=True))
-        if system is not None:
-            found |= {f"system.{name}": getattr(system, name) for name in _SYSTEM}
-        known = self._series
-        for metric in series:
-            if metric.value is not None:
-                key = (metric.name, metric.labels)
-                name = known.get(key)
-                if name is None:
-                    name = known[key] = series_name(metric)
-                found[name] = metric.value
-        return {name: float(value) for name, value in found.items() if value is not None}
-
-
-def series_name(one: Series) -> str:
-    """Return a series' name in the history: ``name{key=value,…}``."""
-    return one.name + ("{" + ",".join(f"{key}={value}" for key, value in one.labels) + "}" if one.labels else "")
-
-
-def _resources(prefix: str, one: Resources) -> dict[str, float | None]:
-    return {
-        f"{prefix}.cpu_percent": one.cpu_percent,
-        f"{prefix}.rss": one.rss,
-        f"{prefix}.memory_percent": one.memory_percent,
-        f"{prefix}.threads": one.threads,
-        f"{prefix}.fds": one.fds,
-        f"{prefix}.processes": one.processes,
-        f"{prefix}.read_bytes": one.read_bytes,
-        f"{prefix}.write_bytes": one.write_bytes,
-    }

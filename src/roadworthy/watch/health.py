@@ -35,7 +35,6 @@ MEMORY_WARN: Final = 80.0
 MEMORY_RED: Final = 97.0
 DISK_WARN: Final = 85.0
 DISK_RED: Final = 98.0
-CPU_WARN: Final = 70.0
 FDS_WARN: Final = 0.8
 START_SLOW: Final = 40.0
 RECENT_DEATH: Final = 60.0

@@ -117,7 +117,8 @@ def _request(signs: Signs, limits: Limits) -> Judgement | None:
 
 def _runtime(signs: Signs, limits: Limits) -> Judgement | None:
     """Tell the event loop's silence by the thread's and the process state."""
-    loop = _stalest(signs.pulses, "event_loop")
+    # A loop that has ended expects no beat any more (asyncio.run() for a part of a program): it cannot be late.
+    loop = _stalest((pulse for pulse in signs.pulses if pulse.every), "event_loop")
     thread = _stalest(signs.pulses, "thread")
     thread_stale = thread is not None and not _fresh(thread)
     if loop is None or _fresh(loop) or loop.age is None:

@@ -7,26 +7,27 @@ a percentile is that of all calls together, never a mean of percentiles.
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from roadworthy.arena.layout import bucket_bounds
-from roadworthy.types import Histogram, Kind, Labels, Operation, Series
+from roadworthy.arena.layout import add_buckets, bucket_bounds
+from roadworthy.types import Histogram, Labels, Operation, Series
+from roadworthy.watch.sliding import RATE_WINDOW, Gain, Sliding, quantiles
 
-RATE_WINDOW: Final = 10.0
-QUANTILE_WINDOW: Final = 60.0
-ERROR_WINDOW: Final = 300.0
 LEAST_ATTEMPTS: Final = 20
 MOST_OPERATIONS: Final = 2_000
+MOST_DISTRIBUTIONS: Final = 300
+"""Histograms other than operations of which the recent past is known."""
+
 SERVER_ERROR: Final = 500
 
 REQUESTS: Final = "http.server.request.duration"
 OPERATIONS: Final = "operation.duration"
 CLIENT: Final = "http.client.request.duration"
 DATABASE: Final = "db.client.operation.duration"
+MEMORY: Final = "operation.memory.change"
+DISTRIBUTION: Final = "distribution"
 
 _OURS: Final = (
     "loop.frame.",
@@ -61,6 +62,20 @@ class Window:
     p99: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """A histogram that is no operation: how many values there were, and the 95th percentile of the last minute."""
+
+    name: str
+    count: int
+    p95: float | None
+
+
+def series_name(name: str, labels: Labels) -> str:
+    """Return a series' name as it is shown and recorded: ``name{key=value,…}``."""
+    return name + ("{" + ",".join(f"{key}={value}" for key, value in labels) + "}" if labels else "")
+
+
 def attempt(name: str, labels: Labels, unit: str) -> Attempt | None:
     """Return which operation a histogram belongs to, or None when it is not the duration of one."""
     said = dict(labels)
@@ -89,62 +104,17 @@ def attempt(name: str, labels: Labels, unit: str) -> Attempt | None:
     return Attempt(f"{name} {{{rest}}}" if rest else name, failed, "timer")
 
 
-@dataclass(slots=True)
-class _Gain:
-    """What one operation gained in one tick, in stored units."""
+class _Figures(Sliding):
+    """One operation: its windows and its totals."""
 
-    buckets: dict[int, int] = field(default_factory=dict)
-    largest: float = 0.0
-    count: int = 0
-    failures: int = 0
+    __slots__ = ("count", "failed", "kind", "sum")
 
-
-class _Figures:
-    """The windows of one operation."""
-
-    __slots__ = ("attempts", "buckets", "count", "deltas", "failed_total", "failures", "kind", "longs", "recent", "sum")
-
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, scale: float) -> None:
+        super().__init__(scale)
         self.kind = kind
-        self.deltas: deque[tuple[float, _Gain]] = deque()
-        self.buckets: dict[int, int] = {}
-        self.longs: deque[tuple[float, int, int]] = deque()
-        self.attempts = 0
-        self.failures = 0
-        self.recent: deque[tuple[float, int, int]] = deque()
         self.count = 0
-        self.failed_total = 0
+        self.failed = 0
         self.sum = 0.0
-
-    def add(self, now: float, gain: _Gain) -> None:
-        self.deltas.append((now, gain))
-        for index, number in gain.buckets.items():
-            self.buckets[index] = self.buckets.get(index, 0) + number
-        entry = (now, gain.count, gain.failures)
-        self.longs.append(entry)
-        self.recent.append(entry)
-        self.attempts += gain.count
-        self.failures += gain.failures
-
-    def forget(self, now: float) -> bool:
-        """Drop what left the windows; returns whether nothing is left in any of them."""
-        while self.deltas and self.deltas[0][0] <= now - QUANTILE_WINDOW:
-            for index, number in self.deltas.popleft()[1].buckets.items():
-                left = self.buckets.get(index, 0) - number
-                if left > 0:
-                    self.buckets[index] = left
-                else:
-                    self.buckets.pop(index, None)
-        while self.longs and self.longs[0][0] <= now - ERROR_WINDOW:
-            _, count, failures = self.longs.popleft()
-            self.attempts -= count
-            self.failures -= failures
-        while self.recent and self.recent[0][0] <= now - RATE_WINDOW:
-            self.recent.popleft()
-        return not self.longs
-
-    def largest(self) -> float | None:
-        return max((gain.largest for _, gain in self.deltas), default=None)
 
 
 class Windows:
@@ -152,12 +122,13 @@ class Windows:
 
     def __init__(self) -> None:
         self._before: dict[tuple[str, Labels], tuple[Mapping[int, int], int, float]] = {}
-        self._active: set[str] = set()
-        self._kinds: set[str] = set()
+        self._active: dict[_Figures, None] = {}
         self._cache: dict[str, Operation] = {}
         self._attempts: dict[tuple[str, Labels], Attempt | None] = {}
-        self._scales: dict[str, float] = {}
         self._figures: dict[str, _Figures] = {}
+        self._distributions: dict[str, _Figures] = {}
+        self._together: dict[str, Sliding] = {}
+        self._memory: dict[str, float | None] = {}
         self._began: float | None = None
         self.untracked = 0
 
@@ -169,68 +140,105 @@ class Windows:
         first = self._began is None
         if first:
             self._began = now
-        gains: dict[str, _Gain] = {}
+        gains: dict[tuple[str, str], Gain] = {}
         for one in changed:
-            if one.kind is not Kind.HISTOGRAM or one.histogram is None:
+            if one.histogram is None:
+                if one.name == MEMORY:
+                    self._remember_memory(one)
                 continue
             key = (one.name, one.labels)
             if key not in self._attempts:
                 self._attempts[key] = self._classify(one)
             which = self._attempts[key]
             if which is not None:
-                self._take(key, which, one.histogram, None if first else gains)
-        for name, gain in gains.items():
-            self._figures[name].add(now, gain)
-            self._active.add(name)
-        for name in [name for name in self._active if self._figures[name].forget(now)]:
-            self._active.discard(name)
+                self._take(now, key, which, one.histogram, None if first else gains)
+        self._spread(now, gains)
+        for sliding in self._together.values():
+            sliding.forget(now)
+        for figures in [figures for figures in self._active if figures.forget(now)]:
+            del self._active[figures]
+
+    def _spread(self, now: float, gains: Mapping[tuple[str, str], Gain]) -> None:
+        """Add what was gained to each operation's windows and to those of its kind."""
+        kinds: dict[str, Gain] = {}
+        for (kind, name), gain in gains.items():
+            figures = self._of(kind)[name]
+            if kind != DISTRIBUTION:
+                if kind not in kinds:
+                    kinds[kind] = Gain(now)
+                kinds[kind].add(gain)
+            figures.add(gain)
+            self._active[figures] = None
+        for kind, gain in kinds.items():
+            self._together[kind].add(gain)
+
+    def _of(self, kind: str) -> dict[str, _Figures]:
+        return self._distributions if kind == DISTRIBUTION else self._figures
 
     def _classify(self, one: Series) -> Attempt | None:
         which = attempt(one.name, one.labels, one.unit)
-        if which is None or which.name in self._figures:
+        known, most = self._figures, MOST_OPERATIONS
+        if which is None:
+            which = Attempt(series_name(one.name, one.labels), failed=False, kind=DISTRIBUTION)
+            known, most = self._distributions, MOST_DISTRIBUTIONS
+        if which.name in known:
             return which
-        if len(self._figures) >= MOST_OPERATIONS:
+        if len(known) >= most:
             self.untracked += 1
             return None
-        self._figures[which.name] = _Figures(which.kind)
-        self._kinds.add(which.kind)
-        self._scales[which.name] = one.histogram.scale if one.histogram else 1.0
+        scale = one.histogram.scale if one.histogram else 1.0
+        known[which.name] = _Figures(which.kind, scale)
+        if which.kind != DISTRIBUTION:
+            self._together.setdefault(which.kind, Sliding(scale))
         return which
 
+    def _remember_memory(self, one: Series) -> None:
+        name = dict(one.labels).get("operation", "?")
+        if name in self._memory or len(self._memory) < MOST_OPERATIONS:
+            self._memory[name] = one.value
+            self._cache.pop(name, None)
+
     def _take(
-        self, key: tuple[str, Labels], which: Attempt, histogram: Histogram, gains: dict[str, _Gain] | None
+        self,
+        now: float,
+        key: tuple[str, Labels],
+        which: Attempt,
+        histogram: Histogram,
+        gains: dict[tuple[str, str], Gain] | None,
     ) -> None:
         before, counted, summed = self._before.get(key, ({}, 0, 0.0))
         buckets = histogram.buckets
         total = sum(buckets.values())
         self._before[key] = (buckets, total, histogram.sum)
-        figures = self._figures[which.name]
+        figures = self._of(which.kind)[which.name]
         figures.count += total - counted
-        figures.failed_total += (total - counted) if which.failed else 0
+        figures.failed += (total - counted) if which.failed else 0
         figures.sum += histogram.sum - summed
         self._cache.pop(which.name, None)
         if gains is None:
             return
-        gained = {
-            index: number - before.get(index, 0) for index, number in buckets.items() if number > before.get(index, 0)
-        }
+        was = before.get
+        moved = [(index, number) for index, number in buckets.items() if was(index) != number]
+        gained = {index: number - was(index, 0) for index, number in moved if number > was(index, 0)}
         if not gained:
             return
-        gain = gains.setdefault(which.name, _Gain())
-        gain.largest = max(gain.largest, min(histogram.max, float(bucket_bounds(max(gained))[1])))
-        for index, number in gained.items():
-            gain.buckets[index] = gain.buckets.get(index, 0) + number
-            gain.count += number
-            gain.failures += number if which.failed else 0
+        gain = Gain(now)
+        gain.buckets = gained
+        gain.largest = min(histogram.max, float(bucket_bounds(max(gained))[1]))
+        gain.count = sum(gained.values())
+        gain.failures = gain.count if which.failed else 0
+        known = gains.setdefault((which.kind, which.name), gain)
+        if known is not gain:
+            known.add(gain)
 
     def operations(self, now: float, in_flight: Mapping[str, int]) -> tuple[Operation, ...]:
         """Return the figures of every operation, worst first: by failures, then by the time that it cost."""
         found: list[Operation] = []
         for name, figures in self._figures.items():
-            known = self._cache.get(name) if name not in self._active else None
+            known = self._cache.get(name) if figures not in self._active else None
             if known is None or known.in_flight != in_flight.get(name, 0):
                 known = self._operation(now, name, figures, in_flight.get(name, 0))
-                if name not in self._active:
+                if figures not in self._active:
                     self._cache[name] = known
             found.append(known)
         found.extend(
@@ -241,55 +249,59 @@ class Windows:
         return tuple(sorted(found, key=worst_first))
 
     def _operation(self, now: float, name: str, figures: _Figures, in_flight: int) -> Operation:
-        scale = self._scales[name]
         largest = figures.largest()
-        p50, p75, p90, p95, p99 = quantiles(figures.buckets, (0.5, 0.75, 0.9, 0.95, 0.99), largest, scale)
+        p50, p75, p90, p95, p99 = figures.quantiles((0.5, 0.75, 0.9, 0.95, 0.99), largest)
         return Operation(
             name=name,
             count=figures.count,
-            failures=figures.failed_total,
+            failures=figures.failed,
             in_flight=in_flight,
-            rate=self._rate(now, figures.recent, 1),
+            rate=self._rate(now, figures.recent_count),
             error_rate=figures.failures / figures.attempts if figures.attempts >= LEAST_ATTEMPTS else None,
             p50=p50,
             p75=p75,
             p90=p90,
             p95=p95,
             p99=p99,
-            max=_scaled(largest, scale),
-            mean=figures.sum / figures.count / scale if figures.count else None,
+            max=_scaled(largest, figures.scale),
+            mean=figures.sum / figures.count / figures.scale if figures.count else None,
+            memory_change=self._memory.get(name),
         )
 
-    def _rate(self, now: float, recent: Iterable[tuple[float, int, int]], column: int) -> float | None:
+    def distributions(self) -> tuple[Distribution, ...]:
+        """Return the histograms that are no operations, in the order in which they came."""
+        return tuple(
+            Distribution(name, one.count, one.quantiles((0.95,), one.largest())[0])
+            for name, one in self._distributions.items()
+        )
+
+    def _rate(self, now: float, recent: int) -> float | None:
         """Return a rate over the window, or over the shorter time that we have watched; None in the first instant."""
         if self._began is None or now <= self._began:
             return None
-        return sum(entry[column] for entry in recent) / min(RATE_WINDOW, now - self._began)
+        return recent / min(RATE_WINDOW, now - self._began)
+
+    def work(self, now: float) -> Window:
+        """Return figures over what the program does for others: its requests; without any, operations and timers."""
+        kinds = self.kinds()
+        return self.window(now, frozenset({"request"}) & kinds or frozenset({"operation", "timer"}))
 
     def window(self, now: float, kinds: frozenset[str]) -> Window:
         """Return figures over all operations of these kinds together; None where nothing of the kind exists."""
-        if not kinds & self.kinds():
-            return Window()
-        # What is not active has nothing in any window.
-        members = [(name, self._figures[name]) for name in self._active if self._figures[name].kind in kinds]
+        members = [self._together[kind] for kind in sorted(kinds & self.kinds())]
         if not members:
-            quiet = self._rate(now, (), 1)
-            return Window(rate=quiet, failure_rate=quiet)
-        buckets: dict[int, int] = {}
-        largest = 0.0
-        for _, figures in members:
-            for index, number in figures.buckets.items():
-                buckets[index] = buckets.get(index, 0) + number
-            largest = max(largest, figures.largest() or 0.0)
-        attempts = sum(figures.attempts for _, figures in members)
-        failures = sum(figures.failures for _, figures in members)
-        rates = [self._rate(now, figures.recent, 1) for _, figures in members]
-        failing = [self._rate(now, figures.recent, 2) for _, figures in members]
-        scale = self._scales[members[0][0]]
-        p50, p95, p99 = quantiles(buckets, (0.5, 0.95, 0.99), largest, scale)
+            return Window()
+        together = members[0]
+        buckets = together.buckets
+        for other in members[1:]:
+            buckets = add_buckets((buckets, other.buckets))
+        largest = max((most for one in members if (most := one.largest()) is not None), default=None)
+        attempts = sum(one.attempts for one in members)
+        failures = sum(one.failures for one in members)
+        p50, p95, p99 = quantiles(buckets, (0.5, 0.95, 0.99), largest, together.scale)
         return Window(
-            rate=_total(rates),
-            failure_rate=_total(failing),
+            rate=self._rate(now, sum(one.recent_count for one in members)),
+            failure_rate=self._rate(now, sum(one.recent_failures for one in members)),
             attempts=attempts,
             failures=failures,
             error_share=failures / attempts if attempts >= LEAST_ATTEMPTS else None,
@@ -300,7 +312,7 @@ class Windows:
 
     def kinds(self) -> frozenset[str]:
         """Return the kinds of operations that exist."""
-        return frozenset(self._kinds)
+        return frozenset(self._together)
 
 
 def worst_first(operation: Operation) -> tuple[float, float, float, str]:
@@ -309,32 +321,5 @@ def worst_first(operation: Operation) -> tuple[float, float, float, str]:
     return (-(operation.error_rate or 0.0), -float(operation.failures > 0) * operation.failures, -cost, operation.name)
 
 
-def quantiles(
-    buckets: Mapping[int, int], shares: Sequence[float], largest: float | None, scale: float
-) -> list[float | None]:
-    """Return several quantiles (shares ascending) in one pass, as :func:`~roadworthy.arena.layout.quantile` one."""
-    total = sum(buckets.values())
-    if total <= 0:
-        return [None] * len(shares)
-    found: list[float | None] = []
-    seen = 0
-    ordered = iter(sorted(buckets.items()))
-    index = 0
-    for share in shares:
-        rank = max(1, math.ceil(share * total - 1e-9))
-        while seen < rank:
-            index, count = next(ordered)
-            seen += count
-        low, high = bucket_bounds(index)
-        middle = low if high - low == 1 else (low + high) / 2
-        found.append((min(middle, largest) if largest is not None else middle) / (scale or 1.0))
-    return found
-
-
 def _scaled(value: float | None, scale: float) -> float | None:
     return None if value is None else value / (scale or 1.0)
-
-
-def _total(values: Iterable[float | None]) -> float | None:
-    told = [value for value in values if value is not None]
-    return sum(told) if told else None

@@ -6,18 +6,47 @@ wild. A trend counts only when it is larger than the noise around it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from roadworthy.types import Snapshot
 
 Point = tuple[float, float | None]
+Points = Sequence[Point]
 Label = Literal["increasing", "decreasing", "steady", "unknown"]
 
 LEAST_POINTS: Final = 8
 MOST_POINTS: Final = 120
 STEADY: Final = 0.05
 """Change over the whole window, as a share of the typical level, below which a figure is steady."""
+
+FIGURES: Final = (
+    "app.cpu_percent", "app.rss", "app.memory_percent", "app.threads", "app.fds", "app.processes", "app.read_bytes",
+    "app.write_bytes", "system.cpu_percent", "system.memory_used", "system.memory_percent", "system.disk_used",
+    "system.net_received", "system.net_sent", "requests.rate", "latency.p95", "errors.rate", "in_flight",
+    "roadworthy.agent_rss", "roadworthy.keeper_rss",
+)  # fmt: skip
+"""Figures of the history whose trends are worth knowing."""
+
+LABELS: Final = {
+    "app.cpu_percent": "cpu_trend",
+    "app.rss": "memory_trend",
+    "app.threads": "threads_trend",
+    "app.fds": "fds_trend",
+    "system.cpu_percent": "system_cpu_trend",
+    "system.memory_used": "system_memory_trend",
+    "system.disk_used": "disk_trend",
+    "system.net_received": "network_received_trend",
+    "system.net_sent": "network_sent_trend",
+    "requests.rate": "request_rate_trend",
+    "latency.p95": "latency_trend",
+    "errors.rate": "error_rate_trend",
+    "roadworthy.agent_rss": "own_memory_trend",
+}
+"""What the label of a figure's trend is called where conditions are written (RES-06)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +114,22 @@ def trend(points: Sequence[Point], *, limit: float | None = None, steady: float 
         now = middle + rate * seconds
         limit_in = 0.0 if now >= limit else (limit - now) / rate
     return Trend(label, *summary, slope=rate, limit_in=limit_in, points=len(told), seconds=seconds)
+
+
+def limits(snapshot: Snapshot) -> dict[str, float | None]:
+    """Return the limit that each figure runs against; a figure without one is not in it, None when it is not known."""
+    used, system = snapshot.resources, snapshot.system
+    found: dict[str, float | None] = {
+        "app.rss": used.memory_limit,
+        "app.memory_percent": 100.0,
+        "app.fds": used.fd_limit,
+        "system.memory_used": system.memory_total,
+        "system.memory_percent": 100.0,
+        "system.disk_used": system.disk_total,
+    }
+    return found
+
+
+def labels(trends: Mapping[str, Trend]) -> dict[str, Label]:
+    """Return the label of each trend that has a name in conditions: ``{"memory_trend": "increasing", …}``."""
+    return {LABELS[name]: one.label for name, one in trends.items() if name in LABELS}

@@ -1,4 +1,4 @@
-"""A program that makes a daemon of itself: its main process ends, what serves is a grandchild in a session of its own."""
+"""A program that makes a daemon of itself: its main process ends, a grandchild in a session of its own serves."""
 
 import http.server
 import logging

@@ -10,10 +10,9 @@ log = logging.getLogger("family.member")
 log.warning("parent before")
 for number in range(3):
     if os.fork() == 0:
-        if number == 0 and os.fork() == 0:
-            number = "grand"
+        name = "grand" if number == 0 and os.fork() == 0 else number
         for n in range(records):
-            log.warning("child %s says %d", number, n)
+            log.warning("child %s says %d", name, n)
         signal.pause()
 log.warning("parent after")
 signal.pause()

@@ -1,4 +1,4 @@
-"""A frame loop without any framework: so many frames at 60 a second, each printed, every tenth logged, then it idles."""
+"""A frame loop without any framework: so many frames at 60 a second, each printed, every tenth logged, then idle."""
 
 import logging
 import sys

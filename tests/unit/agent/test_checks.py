@@ -288,6 +288,27 @@ def test_three_failures_in_a_row_are_an_outage_and_a_change_is_told():
     assert told == [(Status.OK, False), (Status.UNHEALTHY, False), (Status.UNHEALTHY, True), (Status.OK, False)]
 
 
+def test_a_check_that_is_waited_for_runs_before_it_is_due_twice_a_second_at_the_most():
+    runner = CheckRunner()
+    asked = []
+
+    async def probe():
+        asked.append(1)
+        return Outcome(Status.OK, "")
+
+    async def work():
+        runner.add(CheckSetting("health-url", "", "readiness", 5.0), probe)
+        runner.tick(100.0)
+        for now in (100.1, 100.4, 100.6, 100.7, 101.2):
+            await asyncio.sleep(0)
+            await asyncio.gather(*runner._tasks)
+            runner.hurry("health-url", now)
+        await asyncio.gather(*runner._tasks)
+
+    asyncio.run(work())
+    assert len(asked) == 3
+
+
 def test_a_check_whose_time_is_over_has_failed():
     async def work():
         runner = CheckRunner()

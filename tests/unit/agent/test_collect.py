@@ -202,3 +202,18 @@ def test_start_up_checkpoints_become_steps(folders, mine):
     assert start.total == pytest.approx(3.0)
     assert [(step.label, step.took) for step in start.steps] == [("imports", 2.0), ("ready", 1.0)]
     collector.close()
+
+
+def test_events_that_an_agent_before_us_took_are_not_missed_when_they_are_overwritten_since(folders, mine):
+    first = Collector(*folders)
+    for number in range(1000):
+        mine.event("log", 20, "x", str(number))
+    collect(first)
+    positions = first.positions()
+    for number in range(1000, 1500):
+        mine.event("log", 20, "x", str(number))
+    second = Collector(*folders, positions)
+    found = collect(second)
+    assert [event.text for event in found.events] == [str(number) for number in range(1000, 1500)]
+    assert found.missed == 0
+    assert collect(Collector(*folders)).missed == 500 - 24, "who comes without knowing missed them"

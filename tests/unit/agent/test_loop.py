@@ -117,7 +117,7 @@ def test_a_tick_is_a_snapshot_of_what_really_is(made, living):
     assert snapshot.in_flight[0].context == "user=7"
     assert snapshot.errors[0].count == 1
     assert snapshot.verdict.status is Status.OK
-    assert set(snapshot.gauges) == set(KEYS)
+    assert set(snapshot.gauges) == {*KEYS, "roadworthy.agent_rss", "roadworthy.keeper_rss"}
     assert snapshot.gauges["in_flight"] == 1
     assert snapshot.overhead.tick_seconds > 0
     assert agent.latest() is snapshot
@@ -352,3 +352,82 @@ def test_at_its_end_the_agent_leaves_no_arena_of_an_ended_process_behind(home):
     asyncio.run(agent.close())
     history.close()
     assert not list(home.arena.glob("*.arena"))
+
+
+class Starting(Crew):
+    """A crew whose worker starts until the tick finds something out about it."""
+
+    def observe(self, observations, now):
+        super().observe(observations, now)
+        if observations and (observations[0].beat_came or observations[0].marked_ready):
+            self.member = replace(self.member, state=WorkerState.READY)
+
+
+def test_a_worker_that_starts_is_shown_ready_by_the_tick_that_finds_it_so(made, arena):
+    agent = made(Starting(replace(member(), state=WorkerState.STARTING)))
+    assert agent.tick().workers[0].state is WorkerState.STARTING
+    arena.beat("main", "heartbeat").beat(_clock.monotonic_ns())
+    assert agent.tick().workers[0].state is WorkerState.READY, "not a second later: recovery is measured by this"
+
+
+@pytest.mark.parametrize("sign", ["heartbeat", "ready", "operation"])
+def test_the_first_sign_of_work_is_found_between_two_ticks_without_taking_anything(made, arena, sign):
+    agent = made(Crew(None))
+    agent.tick()
+    arena.beat("asyncio", "event_loop").beat(_clock.monotonic_ns())
+    arena.event("log", 20, "app", "hello")
+    look = agent._collector.shows_work
+    assert not look(os.getpid(), 0, 1), "an interpreter that is well is no work"
+    if sign == "heartbeat":
+        arena.beat("main", "heartbeat").beat(_clock.monotonic_ns())
+    elif sign == "ready":
+        arena.mark("ready", "ready")
+    else:
+        duration = arena.histogram("operation.duration", (("operation", "x"), ("outcome", "success")), unit="s")
+        arena.inflight.enter(duration.number, 0, b"")
+    assert look(os.getpid(), 5, 1), "its main process"
+    assert look(1, 0, 1), "or a process that its main process has started, by its marks"
+    assert not look(1, 0, 2), "not what another generation does"
+    agent.tick()
+    assert [e.text for _, e in agent.recent_events(0, 100) if e.kind is EventKind.LOG] == ["hello"]
+
+
+def test_while_a_worker_starts_readiness_does_not_wait_for_the_next_second(made, arena):
+    crew = Starting(replace(member(), state=WorkerState.STARTING, started=_clock.wall() - 0.5))
+    agent = made(crew)
+
+    async def work():
+        running = asyncio.create_task(agent.run())
+        deadline = _clock.monotonic() + 10
+        while agent.latest() is None:  # noqa: ASYNC110 - the loop is to be left alone
+            await asyncio.sleep(0.01)
+        first = agent.latest().at
+        arena.beat("main", "heartbeat").beat(_clock.monotonic_ns())
+        while agent.latest().workers[0].state is not WorkerState.READY:
+            assert _clock.monotonic() < deadline
+            await asyncio.sleep(0.01)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        return agent.latest().at - first
+
+    assert asyncio.run(work()) < 0.9
+
+
+def test_an_answer_of_the_health_url_from_before_a_start_does_not_count(made):
+    agent = made(Crew(None), health_url="http://127.0.0.1:9/")
+    assert agent.health_url_answered(0.0) is None, "not asked yet"
+    asyncio.run(agent._checks.run_all())
+    assert agent.health_url_answered(0.0) is False
+    assert agent.health_url_answered(_clock.wall() + 1.0) is None, "that was its predecessor's"
+
+
+def test_a_keeper_that_died_is_a_finding_for_as_long_as_the_agent_lives(made):
+    agent = made(Crew(member()))
+    agent.keeper_pid = 17
+    agent.keeper_lost()
+    for _ in range(2):
+        snapshot = agent.tick()
+        assert snapshot.keeper_pid is None
+        assert snapshot.verdict.status is Status.DEGRADED
+        assert any("the keeper has died" in finding.reason for finding in snapshot.verdict.findings)

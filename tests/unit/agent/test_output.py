@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from roadworthy.agent.output import MOST_BYTES, MOST_LINES, Output
+import os
+
+from roadworthy.agent.output import MOST_AT_FIRST, MOST_BYTES, MOST_LINES, Output
 
 
 def read(output, generation=1):
@@ -51,3 +53,14 @@ def test_a_new_generation_is_read_from_its_beginning(tmp_path):
     assert read(output) == ["old"]
     (tmp_path / "out-0-2").write_text("new\n")
     assert read(output, generation=2) == ["new"]
+
+
+def test_what_was_written_before_the_first_look_is_counted_though_it_is_not_read(tmp_path):
+    path = tmp_path / "out-0-1"
+    path.write_bytes(b"z" * (MOST_AT_FIRST * 4) + b"\nlast\n")
+    os.utime(path, (5.0, 5.0))
+    output = Output(tmp_path)
+    assert read(output)[-1] == "last"
+    assert (output.grown, output.last) == (MOST_AT_FIRST * 4 + 6, 5.0)
+    assert read(output) == []
+    assert (output.grown, output.last) == (0, 5.0)

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from roadworthy.agent.host import parse_cpu, parse_disks, parse_memory, parse_network
+from roadworthy.agent.host import listens, parse_cpu, parse_disks, parse_listening, parse_memory, parse_network
 from roadworthy.agent.proc import (
     PAGE,
     TICKS,
@@ -223,3 +223,18 @@ def test_our_own_figures_are_real():
     assert found.system.memory_total > found.system.memory_used > 0
     assert found.system.disk_percent is not None
     sampler.close()
+
+
+def test_ports_that_somebody_listens_on_are_found(tmp_path):
+    rows = (
+        "  sl  local_address rem_address   st tx_queue\n"
+        "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000\n"
+        "   1: 0100007F:1F91 0100007F:C000 01 00000000:00000000\n"
+        "   2: 00000000000000000000000000000000:0050 0000000000000000:0000 0A 0\n"
+        "broken\n"
+    )
+    assert parse_listening(rows) == {8080, 80}
+    assert listens(8080, str(tmp_path)) is None, "nobody can tell"
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/tcp6").write_text(rows)
+    assert (listens(8080, str(tmp_path)), listens(8081, str(tmp_path))) == (True, False)

@@ -85,3 +85,10 @@ def test_one_line_per_kind():
     book.series(1.0, [operation("a", 0), operation("b", 0)])
     book.series(4.0, [operation("a", 1), operation("b", 2)])
     assert by_kind(book.signals(5.0))["operations"].count == 3
+
+
+def test_what_we_count_for_ourselves_is_nothing_that_somebody_waits_for():
+    book = SignalBook()
+    ours = ("http.server.active_requests", Kind.GAUGE), ("cpython.gc.uncollectable_objects", Kind.COUNTER)
+    book.series(1.0, [Series(name, kind, (), value=None) for name, kind in ours])
+    assert [one for one in book.signals(2.0) if one.declared] == []

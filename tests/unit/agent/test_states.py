@@ -225,3 +225,10 @@ def test_the_programs_status_is_that_of_the_first_slot_that_failed():
     ended = {n: Slot(n, last_exit=e) for n, e in enumerate([DONE, KILLED, FAILED])}
     assert states.program_status(ended) == 137
     assert states.program_status({0: replace(ended[0])}) == 0
+
+
+def test_a_program_that_daemonized_before_it_was_ready_is_still_said_to_have_done_so():
+    slot, _ = states.exited(running(state=W.STARTING), 1, DONE, 1, POLICY, 10.0)
+    slot, _ = states.ready(slot, 101, 11.0)
+    assert slot.state is W.READY
+    assert slot.reason.startswith("daemonized")

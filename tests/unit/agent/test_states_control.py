@@ -136,7 +136,7 @@ def test_the_command_line_is_answered(tmp_path):
         assert (await cli.hear())["ok"] is True
         await cli.tell({"do": "stop", "slot": 9})
         answer = await cli.hear()
-        assert (answer["ok"], answer["why"]) == (False, "There is no slot 9.")
+        assert (answer["ok"], answer["why"]) == (False, "There is no slot '9'.")
         await cli.tell({"do": "explode"})
         assert (await cli.hear())["ok"] is False
         assert requests == [("restart", 2), ("stop", 9)]

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from roadworthy.agent.crew import Observation
 from roadworthy.agent.supervisor import Supervisor
 from roadworthy.config.values import RunSettings
-from roadworthy.types import Liveness
+from roadworthy.types import Liveness, WorkerState
 from roadworthy.watch.liveness import Judgement
 
 FINE = Judgement(Liveness.WORKING, "")
@@ -298,3 +298,38 @@ def test_systemd_hears_of_readiness_once_and_of_states_when_they_change():
     one.observe(both, 1002.0)
     one.observe(both, 1003.0)
     assert [command["text"] for command in sent] == ["STATUS=2 starting", "READY=1\nSTATUS=2 ready"]
+
+
+def settling(listen, *, port=8000, port_open=None):
+    """Return a supervisor of one worker that has not said anything yet."""
+    settings = RunSettings(app="demo", command=("x",), cwd="/", port=port)
+    one = Supervisor(settings, lambda command: None, port_open=port_open, clock=lambda: 1000.0)
+    one.handle(state(row(), listen=listen), 1000.0)
+    return one
+
+
+def state_after(one, seconds, **given):
+    one.observe((seen(0, 101, **given),), 1000.0 + seconds)
+    return one.members()[0].state
+
+
+HELD = {"host": "h", "port": 8000}
+
+
+def test_a_worker_that_shares_a_port_is_ready_when_it_listens_and_not_by_being_alive():
+    one = settling(HELD)
+    assert state_after(one, 30.0, quiet=True) is WorkerState.STARTING
+    assert state_after(one, 31.0) is WorkerState.READY
+
+
+@pytest.mark.parametrize(
+    ("opened", "after"), [(True, WorkerState.READY), (False, WorkerState.STARTING), (None, WorkerState.READY)]
+)
+def test_a_worker_that_binds_its_port_itself_is_ready_when_somebody_listens_there(opened, after):
+    assert state_after(settling(None, port_open=lambda: opened), 30.0, quiet=True) is after
+
+
+def test_a_worker_without_a_port_is_ready_after_a_second():
+    one = settling(None, port=None)
+    assert state_after(one, 0.5, quiet=True) is WorkerState.STARTING
+    assert state_after(one, 1.0, quiet=True) is WorkerState.READY

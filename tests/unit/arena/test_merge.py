@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadworthy.arena.layout import add_buckets, bucket_of, quantile
-from roadworthy.arena.merge import MOST_RETIRED, Totals, by_key, merge, retire
+from roadworthy.arena.merge import Merger, Part, merge
 from roadworthy.arena.records import RawSeries
+from roadworthy.arena.totals import MOST_RETIRED, Totals, retire
 from roadworthy.types import Kind
 
 A, B, C = "abcdef01-10-5-0", "abcdef01-20-5-0", "abcdef01-30-5-0"
@@ -143,10 +144,85 @@ def test_series_of_the_dead_are_bounded():
 
 
 def test_unchanged_series_are_the_same_objects_as_before():
-    processes = [(A, [counter(1), gauge(2), histogram([3])]), (B, [counter(4), histogram([5])])]
-    first = merge(processes)
-    again = merge(processes, Totals(), by_key(first))
-    assert all(one is other for one, other in zip(first, again, strict=True))
-    processes[0][1][0].value = 2
-    third = merge(processes, Totals(), by_key(again))
-    assert [one is other for one, other in zip(again, third, strict=True)] == [False, True, True]
+    ours = [counter(1), gauge(2), histogram([3])]
+    theirs = [counter(4), histogram([5])]
+    merger = Merger()
+    assert len(merger.update([Part(A, ours, ours), Part(B, theirs, theirs)])) == 3
+    first = merger.series()
+    assert merger.update([Part(A, ours, ()), Part(B, theirs, ())]) == []
+    ours[0].value = 2
+    (changed,) = merger.update([Part(A, ours, [ours[0]]), Part(B, theirs, ())])
+    assert (changed.name, changed.value) == ("c", 6.0)
+    assert [one is other for one, other in zip(first, merger.series(), strict=True)] == [False, True, True]
+
+
+def test_a_gauge_that_is_set_to_what_it_was_is_the_last_one():
+    ours, theirs = [gauge(5.0, "last", 1)], [gauge(3.0, "last", 2)]
+    merger = Merger()
+    merger.update([Part(A, ours, ours), Part(B, theirs, theirs)])
+    ours[0].updated_ns = 3
+    (changed,) = merger.update([Part(A, ours, ours), Part(B, theirs, ())])
+    assert changed.value == 5.0
+
+
+@st.composite
+def happenings(draw):
+    """What may happen between two readings: figures move, series come, processes come, end and are counted for ever."""
+    return draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["add", "set", "record", "new", "end", "retire"]), st.integers(0, 2), st.integers(1, 9)
+            ),
+            max_size=30,
+        )
+    )
+
+
+@given(st.lists(happenings(), max_size=6))
+def test_step_by_step_gives_what_one_look_at_all_gives(ticks):
+    keys = (A, B, C)
+    processes: dict[str, list[RawSeries]] = {}
+    dead: set[str] = set()
+    totals, merger = Totals(), Merger()
+    for tick in ticks:
+        changed: dict[str, list[RawSeries]] = {}
+        for what, which, number in tick:
+            key = keys[which]
+            series = processes.get(key)
+            if what == "new" or series is None:
+                if key in dead:
+                    continue
+                made = [counter(0, "c" if number % 2 else "d"), gauge(None, "last"), histogram([])][number % 3]
+                processes.setdefault(key, []).append(made)
+                changed.setdefault(key, []).append(made)
+            elif what == "retire" and key in dead:
+                totals = retire(totals, processes.pop(key))
+                dead.discard(key)
+                keys = tuple(f"{one}x" if one == key else one for one in keys)
+            elif what == "end":
+                dead.add(key)
+            elif key not in dead:
+                one = series[number % len(series)]
+                if one.kind == "counter":
+                    one.value += number
+                elif one.kind == "gauge":
+                    one.value, one.updated_ns = float(number), one.updated_ns + number
+                else:
+                    one.buckets = add_buckets([one.buckets, {number: 1}])
+                    one.sum, one.max = one.sum + number, max(one.max, number)
+                changed.setdefault(key, []).append(one)
+        before = merger.series()
+        told = merger.update(
+            [Part(key, series, changed.get(key, ()), key in dead) for key, series in processes.items()], totals
+        )
+        expected = merge(
+            [
+                (key, [one for one in series if key not in dead or one.kind != "gauge"])
+                for key, series in processes.items()
+            ],
+            totals,
+        )
+        order = lambda one: (one.kind, one.name, one.labels)  # noqa: E731 - short
+        assert sorted(merger.series(), key=order) == sorted(expected, key=order)
+        kept = {id(one) for one in before}
+        assert [one for one in merger.series() if id(one) not in kept] == sorted(told, key=merger.series().index)

@@ -52,6 +52,11 @@ def test_the_state_directory_of_systemd_wins_over_the_home_directory(tmp_path):
     assert places.state_root(env, "web") == tmp_path / "one/web"
 
 
+def test_the_runtime_directory_of_systemd_wins_over_the_users(tmp_path):
+    env = {"RUNTIME_DIRECTORY": f"{tmp_path}/one:{tmp_path}/two", "XDG_RUNTIME_DIR": str(tmp_path)}
+    assert places.places("web", env).run == tmp_path / "one/web"
+
+
 def test_the_state_home_of_the_user_is_respected(tmp_path):
     assert places.state_root({"XDG_STATE_HOME": str(tmp_path)}, "web") == tmp_path / "roadworthy/web"
 

@@ -274,7 +274,7 @@ def test_garbage_collections_are_counted_but_not_in_a_fresh_child(arena):
     pauses.collected("start", {"generation": 2})
     pauses.collected("stop", {"generation": 2})
     assert [(labels, count) for labels, count in recorded(arena, "cpython.gc.duration") if count] == [
-        ({"generation": "2"}, 3)
+        ({"cpython.gc.generation": "2"}, 3)
     ]
 
 

@@ -151,9 +151,9 @@ def test_labels_that_become_one_are_joined():
 
 
 def test_a_figure_that_the_program_records_itself_wins_over_ours():
-    own = Series("process_threads", Kind.GAUGE, help="Mine.", value=77.0)
+    own = Series("process_os_threads", Kind.GAUGE, help="Mine.", value=77.0)
     found = samples(parse_text(Renderer().render(quiet(series=(own,)))))
-    assert [value for (name, _), value in found.items() if name == "process_threads"] == [77.0]
+    assert [value for (name, _), value in found.items() if name == "process_os_threads"] == [77.0]
 
 
 @pytest.mark.service("promtool")

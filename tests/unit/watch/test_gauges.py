@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from roadworthy.arena.layout import bucket_of
-from roadworthy.types import Beat, Histogram, Kind, Operation, Resources, Series
-from roadworthy.watch.gauges import GC, KEYS, LOOP_LAG, Gauges, Names, series_name
+from roadworthy.types import Beat, Histogram, Kind, Resources, Series
+from roadworthy.watch.gauges import GC, KEYS, LOOP_LAG, Gauges
 from roadworthy.watch.operations import Windows
 
 MS = 1_000_000
@@ -93,17 +93,14 @@ def test_requests_are_preferred_to_operations_and_recorded_errors_count():
     assert (found["in_flight"], found["cpu.percent"], found["rss.bytes"]) == (3, 5.0, 7)
 
 
-def test_what_is_recorded_has_names_and_leaves_gaps_out():
-    operation = Operation("load", 3, 1, 0, 0.5, None, 0.1, None, None, 0.2, None, None, None)
-    series = [Series("level", Kind.GAUGE, (("tank", "a"),), value=2.0), Series("unset", Kind.GAUGE)]
-    found = Names().figures(
-        {"in_flight": None, "loop.lag": 0.5}, Resources(rss=7), {0: Resources(rss=5)}, [operation], series
-    )
-    assert found["app.rss"] == 7.0
-    assert found["worker.0.rss"] == 5.0
-    assert (found["operation.load.p95"], found["operation.load.failures"]) == (0.2, 1.0)
-    assert found["level{tank=a}"] == 2.0
-    assert "in_flight" not in found
-    assert "operation.load.p99" not in found
-    assert "unset" not in found
-    assert series_name(series[0]) == "level{tank=a}"
+def test_timers_count_beside_operations_where_nothing_is_requested():
+    windows, gauges = Windows(), Gauges()
+    windows.update(0.0, [])
+    series = [
+        histogram("operation.duration", [1.0], (("operation", "save"), ("outcome", "success"))),
+        histogram("frame.time", [4.0] * 600),
+    ]
+    windows.update(10.0, series)
+    found = at(gauges, 10.0, series, windows=windows)
+    assert found["requests.rate"] == pytest.approx(60.1)
+    assert found["latency.p50"] == pytest.approx(0.004, rel=0.0625)

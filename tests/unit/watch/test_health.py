@@ -107,8 +107,10 @@ def test_since_stays_while_the_status_and_the_finding_stay():
 
 
 def test_the_reason_names_the_worst_and_how_many_more():
-    found = verdict(evidence(worker(state=WorkerState.HELD, reason="5 deaths"), system=System(disk_percent=90.0)))
-    assert found.reason == "worker 0: crash loop, held: 5 deaths (and 1 more)"
+    found = verdict(
+        evidence(worker(state=WorkerState.HELD, reason="crash loop: 5 deaths"), system=System(disk_percent=90.0))
+    )
+    assert found.reason == "worker 0: crash loop: 5 deaths (and 1 more)"
 
 
 def test_two_failures_are_no_outage_three_are_and_one_success_ends_it():

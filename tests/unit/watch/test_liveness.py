@@ -53,6 +53,12 @@ TABLE = [
         Liveness.GIL_HELD,
         False,
     ),
+    (
+        "an event loop that has ended, in a program that goes on without one",
+        Signs("S", pulses=(Pulse("asyncio", "event_loop", 600, every=None), thread(0.1))),
+        Liveness.IDLE_OR_BUSY,
+        False,
+    ),
     ("both fresh", Signs("S", pulses=(loop(0.1), thread(0.1))), Liveness.IDLE_OR_BUSY, False),
     ("an event loop that never turned", Signs("S", pulses=(loop(None), thread(0.1))), Liveness.IDLE_OR_BUSY, False),
     ("heartbeat fresh", Signs("S", pulses=(heartbeat(0.5),)), Liveness.WORKING, False),

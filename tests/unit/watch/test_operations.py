@@ -8,7 +8,8 @@ import pytest
 
 from roadworthy.arena.layout import bucket_of, quantile
 from roadworthy.types import Histogram, Kind, Series
-from roadworthy.watch.operations import OPERATIONS, REQUESTS, Windows, attempt, quantiles, worst_first
+from roadworthy.watch.operations import OPERATIONS, REQUESTS, Windows, attempt, worst_first
+from roadworthy.watch.sliding import quantiles
 
 MS = 1_000_000
 

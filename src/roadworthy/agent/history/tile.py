@@ -32,11 +32,15 @@ _KEEP: Final = int.from_bytes(b"\x00\xfc\xff\xff" * SAMPLES, "little")
 _LARGEST_WHOLE: Final = float(1 << 53)
 _LARGEST_STEP: Final = (1 << 31) - 1
 _LARGEST_FLOAT: Final = 3.0e38
-_LEVEL: Final = 6
+_LEVEL: Final = 4
+"""Of zlib: 6 takes two thirds more time for a twentieth less."""
 
 
 def encode(rows: Mapping[int, Sequence[float]]) -> bytes:
-    """Return the block for ``rows`` (column to 60 values, NaN for a gap); rows without any value are left out."""
+    """Return the block for ``rows`` (column to 60 values, NaN for a gap); rows without any value are left out.
+
+    Nothing at all is no block (``b""``).
+    """
     heads: list[bytes] = []
     words: list[bytes] = []
     doubles: list[bytes] = []
@@ -57,6 +61,8 @@ def encode(rows: Mapping[int, Sequence[float]]) -> bytes:
         else:
             heads.append(_ROW.pack(column, _EXACT, mask, 0.0))
             doubles.append(_little(array("d", values)))
+    if not heads:
+        return b""
     body = b"".join(words)
     planes = b"".join(body[plane::4] for plane in range(4))
     return zlib.compress(b"".join((bytes((VERSION, len(heads))), *heads, planes, *doubles)), _LEVEL)

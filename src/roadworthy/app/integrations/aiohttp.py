@@ -89,7 +89,7 @@ def _learn(measured: http.Request, request: Any, result: Any) -> None:
         resource = getattr(getattr(match, "route", None), "resource", None)
         template = getattr(resource, "canonical", None)
         if isinstance(template, str):
-            measured.route = template[: http.LONGEST_ROUTE]
+            http.learn(measured, template)
     except Exception as error:
         if guard.failed("aiohttp", error):
             raise

@@ -2,12 +2,19 @@
 
 A WebSocket counts as a request until it is accepted or refused; how long it then lasts is no duration of a request.
 Lifespan passes.
+
+What every HTTP request goes through (:class:`HttpRequest`, ``Measured.__call__``) is written out by hand with the views
+that :mod:`roadworthy.arena.hot` uses: in a server each call costs several times what it costs in a loop of its own.
 """
 
-# ruff: noqa: ANN401 - what is wrapped is somebody else's and stays of whatever type it is
+# ruff: noqa: ANN401, SLF001 - what is wrapped is somebody else's; the hot path is one with roadworthy.app.integrations.http
 
 from __future__ import annotations
 
+from _thread import get_ident
+
+from roadworthy._clock import monotonic_ns
+from roadworthy.app import guard
 from roadworthy.app.inject import lame_duck
 from roadworthy.app.inject.patch import MARK
 from roadworthy.app.integrations import http
@@ -18,6 +25,49 @@ if TYPE_CHECKING:
 
 SWITCHING = 101
 FORBIDDEN = 403
+FAILURE = http.FAILURE
+
+_current = http._current
+_entries = http._entries
+_inside = http._inside
+_look_due = http._look_due
+
+
+class HttpRequest(http.Request):
+    """A request and what hands its answer to the server."""
+
+    __slots__ = ("send",)
+
+    send: Any
+
+    def sent(self, message: Any) -> Any:
+        """Learn from a part of the answer; no coroutine around the server's: it would cost more than all the rest."""
+        kind = message["type"]
+        if kind == "http.response.body":
+            if ("more_body" not in message or not message["more_body"]) and not self.done:
+                status = self.status
+                if status >= FAILURE:
+                    self.end()
+                    return self.send(message)
+                try:  # Request.end written out
+                    self.done = True
+                    took = monotonic_ns() - self.began
+                    place = self.place
+                    if handle := self._handle:
+                        entry = place.entry
+                        self._handle = entry.cell.q[handle] = 0
+                        entry.free.append(handle)
+                    records = place.records
+                    (records[status] if status in records else http.record_of(place, status))(took)
+                except Exception as error:
+                    if guard.failed("http request", error):
+                        raise
+        elif kind == "http.response.start":
+            self.status = message["status"]
+            if lame_duck.active:
+                kept = [pair for pair in message.get("headers", ()) if bytes(pair[0]).lower() != b"connection"]
+                message = {**message, "headers": [*kept, (b"connection", b"close")]}
+        return self.send(message)
 
 
 class Measured:
@@ -32,18 +82,65 @@ class Measured:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Call the application."""
-        kind = scope["type"]
-        if kind == "http":
-            request = http.begin(scope.get("method", ""), scope.get("scheme", "http"))
-        elif kind == "websocket":
-            request = http.begin("GET", scope.get("scheme", "ws"))
-        else:
+        if scope["type"] != "http":
+            await self._other(scope, receive, send)
+            return
+        try:  # http.begin written out
+            outer = _current.get()
+            entry = None
+            if outer is None or outer.done:
+                method = scope["method"]
+                scheme = scope["scheme"] if "scheme" in scope else "http"
+                entry = _entries[method, scheme] if (method, scheme) in _entries else http.entry_of(method, scheme)
+            request = None
+            if entry is not None:
+                made = HttpRequest()
+                made.send = send
+                made.place = entry.nowhere
+                made.status = 0
+                made.done = False
+                # What is set in the request's context ends with it, or makes place for the next: it is not put back.
+                made.outer = made.token = None
+                made.began = now = monotonic_ns()
+                if entry.free:
+                    made._handle = handle = entry.free.pop()  # InFlight.enter written out
+                    q = entry.cell.q
+                    q[handle + 1] = entry.number
+                    q[handle + 2] = 0
+                    q[handle + 3] = get_ident()
+                    q[handle] = now
+                else:
+                    made._handle = max(0, entry.inflight.enter(entry.number, 0, b"", now))  # it counts that it is full
+                if now >= _look_due[0]:
+                    http.look(now)
+                _current.set(made)
+                if _inside:
+                    _inside[0].set(made)
+                request = made
+        except Exception as error:
+            if guard.failed("http request", error):
+                raise
             request = None
         if request is None:
             await self.app(scope, receive, send)
             return
         try:
-            await self.app(scope, receive, (_http if kind == "http" else _websocket)(request, send))
+            await self.app(scope, receive, request.sent)
+        except BaseException as error:
+            request.end(error)
+            raise
+        else:
+            if not request.done:
+                request.end()
+
+    async def _other(self, scope: Any, receive: Any, send: Any) -> None:
+        """Call the application with what is no plain request."""
+        request = http.begin("GET", scope.get("scheme", "ws")) if scope["type"] == "websocket" else None
+        if request is None:
+            await self.app(scope, receive, send)
+            return
+        try:
+            await self.app(scope, receive, _upgrading(request, send))
         except BaseException as error:
             request.end(error)
             raise
@@ -56,25 +153,7 @@ def measure(app: Any) -> Any:
     return app if getattr(app, MARK, False) is True else Measured(app)
 
 
-def _http(request: http.Request, send: Any) -> Any:
-    def measured(
-        message: Any,
-    ) -> Any:  # no coroutine of its own around the server's: that would cost more than the rest
-        kind = message["type"]
-        if kind == "http.response.body":
-            if not message.get("more_body"):
-                request.end()
-        elif kind == "http.response.start":
-            request.status = message["status"]
-            if lame_duck.active:
-                kept = [pair for pair in message.get("headers", ()) if bytes(pair[0]).lower() != b"connection"]
-                message = {**message, "headers": [*kept, (b"connection", b"close")]}
-        return send(message)
-
-    return measured
-
-
-def _websocket(request: http.Request, send: Any) -> Any:
+def _upgrading(request: http.Request, send: Any) -> Any:
     def measured(message: Any) -> Any:
         kind = message["type"]
         if kind == "websocket.accept":

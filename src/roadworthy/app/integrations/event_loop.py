@@ -148,7 +148,7 @@ def _watch(loop_class: Any) -> None:
 
 def _begin(loop: Any) -> Watch | None:
     try:
-        if loop.is_closed() or loop.is_running() or start.current() is None:
+        if loop.is_closed() or loop.is_running() or start.current() is None or hasattr(loop, guard.OWN_LOOP):
             return None
         place = 0
         while place in _running:

@@ -20,16 +20,30 @@ if TYPE_CHECKING:
     from roadworthy.arena.writer import Arena
 
 
+GENERATION = "cpython.gc.generation"
+"""OpenTelemetry's name of the label."""
+
+
 class Pauses:
     """Times collections; one object lives as long as the process."""
 
-    __slots__ = ("began", "counts", "durations", "live")
+    __slots__ = ("began", "collected_objects", "counts", "durations", "live", "uncollectable")
 
     def __init__(self) -> None:
-        labels = [(("generation", str(generation)),) for generation in range(3)]
-        what = "The number of times a generation was collected."
+        labels = [((GENERATION, str(generation)),) for generation in range(3)]
         self.durations = [_recorder(label) for label in labels]
-        self.counts = [series.counter("cpython.gc.collections", label, "{collection}", what) for label in labels]
+        self.counts = [
+            series.counter("cpython.gc.collections", label, "{collection}", "Times that a generation was collected.")
+            for label in labels
+        ]
+        self.collected_objects = [
+            series.counter("cpython.gc.collected_objects", label, "{object}", "Objects that were collected.")
+            for label in labels
+        ]
+        self.uncollectable = [
+            series.counter("cpython.gc.uncollectable_objects", label, "{object}", "Objects that cannot be collected.")
+            for label in labels
+        ]
         self.began = 0
         self.live = True
 
@@ -44,6 +58,10 @@ class Pauses:
             count = self.counts[generation]
             if count is not None:
                 count.add()
+            if (number := info.get("collected", 0)) and (freed := self.collected_objects[generation]) is not None:
+                freed.add(number)
+            if (number := info.get("uncollectable", 0)) and (stuck := self.uncollectable[generation]) is not None:
+                stuck.add(number)
 
     def sleep(self) -> None:
         """Stop recording: this process was just forked and has no arena of its own yet."""

@@ -6,18 +6,24 @@ there may be endlessly many. A request belongs to its context: what runs inside 
 that begins it once more counts nothing.
 """
 
+# ruff: noqa: SLF001 - the hot path writes the in-flight table itself, as FORMAT.md and hot.InFlight have it
+
 from __future__ import annotations
 
 import sys
+from _thread import get_ident
 from contextvars import ContextVar
 
 from roadworthy._clock import NS, monotonic_ns
 from roadworthy.app import guard, start
 from roadworthy.app.inject import lame_duck
 from roadworthy.app.integrations import errors, series
+from roadworthy.arena.hot import cut
+from roadworthy.arena.layout import INFLIGHT_CONTEXT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextvars import Token
     from typing import Any
 
@@ -28,13 +34,15 @@ NAME = "http.server.request.duration"
 OTHER = "other"
 FAILURE = 500
 LONGEST_ROUTE = 120
+MOST_STATUSES = 64
 EVENTS_A_SECOND = 20
 
 LOOK_NS = 250_000_000
 
 _current: ContextVar[Request | None] = ContextVar("roadworthy_request", default=None)
 _entries: dict[tuple[str, str], Entry] = {}
-_contexts: dict[tuple[str, str], bytes] = {}
+_places = [0]
+_inside: list[ContextVar[Any]] = []
 _told = [0, 0]
 _look_due = [0]
 
@@ -45,38 +53,66 @@ class Entry:
     That series (``http.server.active_requests``) is never set: how many there are is what the in-flight table says.
     """
 
-    __slots__ = ("durations", "inflight", "method", "number", "scheme")
+    __slots__ = ("cell", "free", "inflight", "method", "nowhere", "number", "scheme")
 
     def __init__(self, method: str, scheme: str, number: int, inflight: hot.InFlight) -> None:
         self.method = method
         self.scheme = scheme
         self.number = number
         self.inflight = inflight
-        self.durations: dict[tuple[str, int], hot.Histogram] = {}
+        self.cell = inflight._cell
+        self.free = inflight._free
+        self.nowhere = Place(self, "")
+
+
+class Place:
+    """What requests of one entry and route share, so that a request that goes well formats and looks up little."""
+
+    __slots__ = ("context", "entry", "inner", "length", "records", "route", "word")
+
+    def __init__(self, entry: Entry, route: str) -> None:
+        self.entry = entry
+        self.route = route
+        shown = f"\x1fhttp.route={route}" if route else ""
+        self.context = cut(f"http.request.method={entry.method}{shown}".encode("utf-8", "replace"), INFLIGHT_CONTEXT)
+        self.length = len(self.context)
+        self.word = entry.number | self.length << 32
+        self.records: dict[int, Callable[[int], None]] = {}
+        self.inner: dict[str, Place] = {}
 
 
 class Request:
-    """One request under way. ``status`` 0: no answer has begun."""
+    """One request under way, made by :func:`begin`. ``status`` 0: no answer has begun."""
 
-    __slots__ = ("_handle", "began", "done", "entry", "method", "outer", "route", "status", "token")
+    __slots__ = ("_handle", "began", "done", "outer", "place", "status", "token")
 
+    place: Place
     outer: tuple[Any, Token[Any]] | None
     token: Token[Request | None] | None
+    status: int
+    done: bool
+    began: int
+    _handle: int
 
-    def __init__(self, entry: Entry, began: int) -> None:
-        self.entry = entry
-        self.method = entry.method
-        self.route = ""
-        self.status = 0
-        self.done = False
-        self.outer = self.token = None
-        self.began = began
-        self._handle = entry.inflight.enter(entry.number, 0, b"", began)
+    @property
+    def method(self) -> str:
+        """The method, ``_OTHER`` when it is none that HTTP knows."""
+        return self.place.entry.method
+
+    @property
+    def route(self) -> str:
+        """The route that was matched so far, empty when none was."""
+        return self.place.route
 
     @property
     def name(self) -> str:
         """What the request is called among the operations: method and route."""
         return f"{self.method} {self.route or OTHER}"
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over; what an operation around some code is asked too."""
+        return self.done
 
     @property
     def _recorder(self) -> Request:
@@ -89,15 +125,15 @@ class Request:
         self.done = True
         try:
             took = monotonic_ns() - self.began
-            self.entry.inflight.leave(self._handle)
-            self._handle = 0
+            place = self.place
+            if handle := self._handle:
+                self._handle = place.entry.cell.q[handle] = 0  # InFlight.leave written out
+                place.entry.free.append(handle)
             status = self.status
-            if error is not None or status >= FAILURE:
-                self._failed(took, error)
+            if error is None and status < FAILURE:
+                (place.records.get(status) or record_of(place, status))(took)
             else:
-                duration = self.entry.durations.get((self.route, status)) or self._success()
-                if duration is not None:
-                    duration.record(took)
+                self._failed(took, error)
             try:
                 if self.token is not None:
                     _current.reset(self.token)
@@ -109,19 +145,11 @@ class Request:
             if guard.failed("http request", failure):
                 raise
 
-    def _success(self) -> hot.Histogram | None:
-        entry = self.entry
-        found = _duration((entry.method, self.route, self.status, entry.scheme, ""))
-        if found is not None and len(entry.durations) < series.MOST:
-            entry.durations[self.route, self.status] = found
-        return found
-
     def _failed(self, took: int, error: BaseException | None) -> None:
         if not self.status and isinstance(error, Exception):
             self.status = FAILURE
         kind = str(self.status) if error is None else type(error).__name__
-        key = self.method, self.route, self.status, self.entry.scheme, kind
-        duration = _duration(key)
+        duration = _duration(self.place, self.status, kind)
         if duration is not None:
             duration.record(took)
         if isinstance(error, Exception):
@@ -137,19 +165,22 @@ def begin(method: str, scheme: str = "http") -> Request | None:
         outer = _current.get()
         if outer is not None and not outer.done:
             return None
-        entry = _entries.get((method, scheme)) or _entry(method, scheme)
+        entry = _entries.get((method, scheme)) or entry_of(method, scheme)
         if entry is None:
             return None
-        now = monotonic_ns()
+        request = Request()
+        request.place = entry.nowhere
+        request.status = 0
+        request.done = False
+        request.outer = None
+        request.began = now = monotonic_ns()
+        request._handle = max(0, entry.inflight.enter(entry.number, 0, b"", now))
         if now >= _look_due[0]:
-            _look_due[0] = now + LOOK_NS
-            lame_duck.look()
-        request = Request(entry, now)
+            look(now)
         request.token = _current.set(request)
-        operations = sys.modules.get("roadworthy.app.operation")
-        if operations is not None:
+        if _inside:
             # The program's own operations in here are part of this request.
-            request.outer = (operations._current, operations._current.set(request))  # noqa: SLF001 - ours
+            request.outer = (_inside[0], _inside[0].set(request))
         return request
     except Exception as error:
         if guard.failed("http request", error):
@@ -157,58 +188,77 @@ def begin(method: str, scheme: str = "http") -> Request | None:
         return None
 
 
+def look(now: int) -> None:
+    """Look whether this process is a lame duck by now; done four times a second, with a request."""
+    _look_due[0] = now + LOOK_NS
+    lame_duck.look()
+
+
 def rename(request: Request, method: str) -> None:
     """Give a request its method, for servers that know it only later."""
-    entry = _entries.get((method, request.entry.scheme)) or _entry(method, request.entry.scheme)
+    scheme = request.place.entry.scheme
+    entry = _entries.get((method, scheme)) or entry_of(method, scheme)
     if entry is not None:
-        request.entry, request.method = entry, entry.method
-        _show(request)
+        _put(request, inner(entry.nowhere, request.route) if request.route else entry.nowhere)
+
+
+def learn(request: Request, template: str) -> None:
+    """Note which route a request matched."""
+    nowhere = request.place.entry.nowhere
+    _put(request, nowhere.inner.get(template) or inner(nowhere, template))
 
 
 def route(template: str) -> None:
     """Note which route the request of this context matched; the last framework that knows has the word."""
     request = _current.get()
     if request is not None and not request.done and template:
-        request.route = template[:LONGEST_ROUTE]
-        _show(request)
+        learn(request, template)
 
 
 def prefix(template: str) -> None:
     """Note a part of the route that an outer router has matched; the inner route comes after it."""
     request = _current.get()
     if request is not None and not request.done:
-        request.route = (request.route + template)[:LONGEST_ROUTE]
-        _show(request)
+        place = request.place
+        _put(request, place.inner.get(template) or inner(place, template))
 
 
-def _show(request: Request) -> None:
-    """Write the route into the request's place among the operations under way; the method is its series' label."""
+def _put(request: Request, place: Place) -> None:
+    """Take a place, and write it into the table of operations under way as ``InFlight.enter`` would."""
     try:
-        handle = request._handle  # noqa: SLF001 - ours
-        if handle <= 0:
-            return
-        context = _contexts.get((request.method, request.route))
-        if context is None:
-            place = f"\x1fhttp.route={request.route}" if request.route else ""
-            context = f"http.request.method={request.method}{place}".encode("utf-8", "replace")
-            if len(_contexts) < series.MOST:
-                _contexts[request.method, request.route] = context
-        entry = request.entry
-        cell = entry.inflight._cell  # noqa: SLF001 - FORMAT.md, in-flight table: what InFlight.enter writes
-        at = (handle << 3) + 32
-        cell.b[at : at + len(context)] = context
-        cell.q[handle + 1] = entry.number | len(context) << 32
+        request.place = place
+        if handle := request._handle:
+            cell = place.entry.cell
+            at = (handle << 3) + 32
+            cell.b[at : at + place.length] = place.context
+            cell.q[handle + 1] = place.word
     except Exception as error:
         if guard.failed("http request", error):
             raise
 
 
+def inner(place: Place, template: str) -> Place:
+    """Return the place below ``place``, remembered while there are not too many."""
+    made = Place(place.entry, (place.route + template)[:LONGEST_ROUTE])
+    if _places[0] < series.MOST:
+        _places[0] += 1
+        made = place.inner.setdefault(template, made)
+    return made
+
+
+def enclose(operation: ContextVar[Any]) -> None:
+    """Name requests in the variable, too, in which the program's own operations find the one around them."""
+    _inside[:] = [operation]
+
+
 def current() -> Request | None:
-    """Return the request of this context, None outside one."""
-    return _current.get()
+    """Return the request of this context that is under way, None outside one."""
+    found = _current.get()
+    return None if found is None or found.done else found
 
 
-def _entry(method: str, scheme: str) -> Entry | None:
+def entry_of(method: str, scheme: str) -> Entry | None:
+    """Return what requests of this method and scheme share; remembered for the next one, None without an arena."""
     arena = start.current()
     if arena is None:
         return None
@@ -223,9 +273,27 @@ def _entry(method: str, scheme: str) -> Entry | None:
     return made
 
 
-def _duration(key: tuple[str, str, int, str, str]) -> hot.Histogram | None:
-    method, template, status, scheme, kind = key
-    labels = [("http.request.method", method), ("http.route", template or OTHER), ("url.scheme", scheme)]
+def record_of(place: Place, status: int) -> Callable[[int], None]:
+    """Return what records a success of this place and status."""
+    found = _duration(place, status, "")
+    if found is None:
+        return _nowhere
+    if len(place.records) < MOST_STATUSES:
+        place.records[status] = found.record
+    return found.record
+
+
+def _nowhere(_took: int) -> None:
+    """Stand in for a histogram where there is no arena."""
+
+
+def _duration(place: Place, status: int, kind: str) -> hot.Histogram | None:
+    entry = place.entry
+    labels = [
+        ("http.request.method", entry.method),
+        ("http.route", place.route or OTHER),
+        ("url.scheme", entry.scheme),
+    ]
     if status:
         labels.append(("http.response.status_code", str(status)))
     if kind:
@@ -244,5 +312,9 @@ def _may_tell() -> bool:
 def forget() -> None:
     """Forget all instruments; for tests."""
     _entries.clear()
-    _contexts.clear()
+    _places[0] = 0
     _look_due[0] = 0
+
+
+if (_operation := sys.modules.get("roadworthy.app.operation")) is not None:
+    enclose(_operation._current)

@@ -4,6 +4,10 @@
 handlers and formatters, and structlog's standard library backend too. The program's handlers run first, so that the
 message is formatted once, by them; only where no handler did is it formatted here. A record that cannot be formatted
 is counted like any other.
+
+A server's access log says once more what is recorded of the request itself, and a busy one would push everything else
+out of the flight recorder within a second. Of its records up to INFO all are counted, and ten a second are kept;
+warnings and errors are kept always.
 """
 
 # ruff: noqa: ANN401 - what is wrapped is somebody else's and stays of whatever type it is
@@ -25,7 +29,36 @@ if TYPE_CHECKING:
     from roadworthy.arena import hot
 
 ERROR = 40
-_counters: dict[tuple[int, str], hot.Counter | None] = {}
+INFO = 20
+ACCESS = frozenset({"uvicorn.access", "gunicorn.access", "hypercorn.access", "aiohttp.access", "werkzeug",
+                    "daphne.access", "tornado.access", "django.server", "granian.access"})  # fmt: skip
+"""Loggers that write a line a request."""
+KEPT_A_SECOND = 10
+
+_counters: dict[tuple[int, str], Source] = {}
+
+
+class Source:
+    """What the records of one logger and level share."""
+
+    __slots__ = ("_left", "_renewed", "add", "full_until", "rationed")
+
+    def __init__(self, counter: hot.Counter, *, rationed: bool) -> None:
+        self.add = counter.add
+        self.rationed = rationed
+        self.full_until = 0.0
+        self._renewed = 0.0
+        self._left = 0
+
+    def may_keep(self, created: float) -> bool:
+        """Return whether the ration of the second from which a record is (wall time) is not used up."""
+        if not 0.0 <= created - self._renewed < 1.0:  # also when the clock was set
+            self._renewed = created
+            self._left = KEPT_A_SECOND
+        self._left -= 1
+        if self._left <= 0:
+            self.full_until = self._renewed + 1.0
+        return self._left >= 0
 
 
 def install(module: ModuleType) -> None:
@@ -36,7 +69,15 @@ def install(module: ModuleType) -> None:
             try:
                 return original(self, record)
             finally:
-                note(record)
+                try:
+                    source = _counters[record.levelno, record.name]
+                    full = 0.0 < source.full_until - record.created <= 1.0
+                except KeyError:
+                    full = False
+                if full:
+                    source.add()
+                else:
+                    note(record)
 
         return callHandlers
 
@@ -47,17 +88,14 @@ def install(module: ModuleType) -> None:
 
 
 def note(record: logging.LogRecord) -> None:
-    """Count one record and keep it in the flight recorder."""
+    """Count one record and, unless it is one of too many in an access log, keep it in the flight recorder."""
     try:
-        key = record.levelno, record.name
-        counter = _counters.get(key)
-        if counter is None:
-            counter = _counter(record)
-            if len(_counters) < series.MOST:
-                _counters[key] = counter
-        if counter is None:
+        source = _counters.get((record.levelno, record.name)) or _source(record)
+        if source is None:
             return
-        counter.add()
+        source.add()
+        if source.rationed and not source.may_keep(record.created):
+            return
         series.event("log", record.levelno, record.name, *_told(record))
         error = record.exc_info[1] if record.exc_info else None
         if error is not None and record.levelno >= ERROR:
@@ -72,9 +110,16 @@ def short(name: str) -> str:
     return ".".join(name.split(".", 2)[:2])
 
 
-def _counter(record: logging.LogRecord) -> hot.Counter | None:
+def _source(record: logging.LogRecord) -> Source | None:
     labels = (("level", record.levelname.lower()), ("logger", short(record.name)))
-    return series.counter("log.records", labels, unit="{record}", description="Log records that a logger let through.")
+    what = "Log records that a logger let through."
+    counter = series.counter("log.records", labels, unit="{record}", description=what)
+    if counter is None:
+        return None
+    made = Source(counter, rationed=record.levelno <= INFO and record.name in ACCESS)
+    if len(_counters) < series.MOST:
+        _counters[record.levelno, record.name] = made
+    return made
 
 
 def _told(record: logging.LogRecord) -> tuple[str, dict[str, str]]:

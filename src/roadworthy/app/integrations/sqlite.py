@@ -18,14 +18,22 @@ from roadworthy.app.integrations import series
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
     from typing import Any
+
+    from roadworthy.arena import hot
 
 WORDS = frozenset({
     "ALTER", "ANALYZE", "ATTACH", "BEGIN", "COMMIT", "CREATE", "DELETE", "DETACH", "DROP", "END", "EXPLAIN", "INSERT",
     "PRAGMA", "REINDEX", "RELEASE", "REPLACE", "ROLLBACK", "SAVEPOINT", "SELECT", "UPDATE", "VACUUM", "VALUES", "WITH",
 })  # fmt: skip
 _cursors: dict[type, type] = {}
+
+MOST_KNOWN = 512
+LONGEST_KNOWN = 500
+_records: dict[str, Callable[[int], None]] = {}
+"""Where the durations of statements go, by their text."""
 
 
 def install(module: ModuleType) -> None:
@@ -53,14 +61,31 @@ def _connection_class(module: ModuleType) -> Any:
     base: Any = module.Connection
     plain: Any = module.Cursor
     timed_cursor = _timed(plain)
+    open_cursor = base.cursor
+    execute_plain = plain.execute
 
     class Connection(base):  # type: ignore[misc]  # the class is the program's interpreter's
+        __slots__ = ()  # sqlite3's own has no __dict__ either
+
         def cursor(self, factory: Any = plain) -> Any:
-            return base.cursor(self, timed_cursor if factory is plain else _timed(factory))
+            return open_cursor(self, timed_cursor if factory is plain else _timed(factory))
 
         # In C these three make a plain cursor, whatever cursor() is.
         def execute(self, sql: Any, *args: Any) -> Any:
-            return self.cursor().execute(sql, *args)
+            cursor = open_cursor(self, timed_cursor)
+            began = monotonic_ns()
+            try:
+                execute_plain(cursor, sql, *args)
+            except BaseException as error:
+                _failed(sql, began, error)
+                raise
+            took = monotonic_ns() - began
+            try:
+                (_records.get(sql) or _record_of(sql))(took)
+            except Exception as failure:
+                if guard.failed("sqlite3", failure):
+                    raise
+            return cursor
 
         def executemany(self, sql: Any, *args: Any) -> Any:
             return self.cursor().executemany(sql, *args)
@@ -76,9 +101,9 @@ def _connection_class(module: ModuleType) -> Any:
             try:
                 base.commit(self)
             except BaseException as error:
-                _record("COMMIT", began, error)
+                _failed("COMMIT", began, error)
                 raise
-            _record("COMMIT", began, None)
+            _succeeded("COMMIT", monotonic_ns() - began)
 
     return _look_like(Connection, base)
 
@@ -92,14 +117,21 @@ def _timed(factory: Any) -> Any:
     base: Any = factory
 
     class Cursor(base):  # type: ignore[misc]  # the class is the program's
+        __slots__ = ()  # the class below it decides whether there is a __dict__
+
         def execute(self, sql: Any, *args: Any) -> Any:
             began = monotonic_ns()
             try:
                 result = base.execute(self, sql, *args)
             except BaseException as error:
-                _record(sql, began, error)
+                _failed(sql, began, error)
                 raise
-            _record(sql, began, None)
+            took = monotonic_ns() - began
+            try:
+                (_records.get(sql) or _record_of(sql))(took)
+            except Exception as failure:
+                if guard.failed("sqlite3", failure):
+                    raise
             return result
 
         def executemany(self, sql: Any, *args: Any) -> Any:
@@ -107,9 +139,9 @@ def _timed(factory: Any) -> Any:
             try:
                 result = base.executemany(self, sql, *args)
             except BaseException as error:
-                _record(sql, began, error)
+                _failed(sql, began, error)
                 raise
-            _record(sql, began, None)
+            _succeeded(sql, monotonic_ns() - began)
             return result
 
         def executescript(self, script: Any) -> Any:
@@ -117,9 +149,9 @@ def _timed(factory: Any) -> Any:
             try:
                 result = base.executescript(self, script)
             except BaseException as error:
-                _record("SCRIPT", began, error)
+                _failed("SCRIPT", began, error)
                 raise
-            _record("SCRIPT", began, None)
+            _succeeded("SCRIPT", monotonic_ns() - began)
             return result
 
     made = _look_like(Cursor, base)
@@ -152,17 +184,42 @@ def operation(sql: object) -> str:
     return word if word in WORDS or word == "SCRIPT" else "OTHER"
 
 
-def _record(sql: object, began: int, error: BaseException | None) -> None:
+def _record_of(sql: object) -> Callable[[int], None]:
+    """Return what records a statement that went well; remembered for the next one of the same text."""
+    found = _duration(sql, "")
+    if found is None:
+        return _nowhere
+    if type(sql) is str and len(sql) <= LONGEST_KNOWN:
+        if len(_records) >= MOST_KNOWN:
+            _records.clear()
+        _records[sql] = found.record
+    return found.record
+
+
+def _nowhere(_took: int) -> None:
+    """Stand in for a histogram where there is no arena."""
+
+
+def _succeeded(sql: object, took: int) -> None:
     try:
-        took = monotonic_ns() - began
-        labels = [("db.operation.name", operation(sql)), ("db.system.name", "sqlite")]
-        if error is not None:
-            labels.append(("error.type", type(error).__name__))
-        duration = series.duration(
-            "db.client.operation.duration", tuple(labels), "Duration of database client operations."
-        )
-        if duration is not None:
-            duration.record(took)
+        _record_of(sql)(took)
     except Exception as failure:
         if guard.failed("sqlite3", failure):
             raise
+
+
+def _failed(sql: object, began: int, error: BaseException) -> None:
+    try:
+        found = _duration(sql, type(error).__name__)
+        if found is not None:
+            found.record(monotonic_ns() - began)
+    except Exception as failure:
+        if guard.failed("sqlite3", failure):
+            raise
+
+
+def _duration(sql: object, kind: str) -> hot.Histogram | None:
+    labels = [("db.operation.name", operation(sql)), ("db.system.name", "sqlite")]
+    if kind:
+        labels.append(("error.type", kind))
+    return series.duration("db.client.operation.duration", tuple(labels), "Duration of database client operations.")

@@ -1,6 +1,6 @@
 """uvicorn and hypercorn: the application that they serve is measured once it is loaded."""
 
-# ruff: noqa: ANN401 - what is wrapped is somebody else's and stays of whatever type it is
+# ruff: noqa: ANN401, SLF001 - what is wrapped is somebody else's; the hot path is one with integrations.http
 
 from __future__ import annotations
 
@@ -57,11 +57,25 @@ def install_fastapi(module: ModuleType) -> None:
 
 
 def _noting(outer: bool) -> Any:  # noqa: FBT001 - two kinds of route
+    current = http._current.get
+    when_empty = "" if outer else "/"
+
     def make(original: Any) -> Any:
         def handle(self: Any, scope: Any, receive: Any, send: Any) -> Any:
-            path = getattr(self, "path", "")
-            if isinstance(path, str):
-                http.prefix(path if path or outer else "/")
+            request = current()
+            if request is not None:
+                try:  # http.prefix written out
+                    path = self.path or when_empty
+                    place = request.place
+                    request.place = place = place.inner[path] if path in place.inner else http.inner(place, path)
+                    if handle := request._handle:
+                        cell = place.entry.cell
+                        at = (handle << 3) + 32
+                        cell.b[at : at + place.length] = place.context
+                        cell.q[handle + 1] = place.word
+                except Exception as error:
+                    if guard.failed("starlette", error):
+                        raise
             return original(self, scope, receive, send)
 
         return handle

@@ -258,8 +258,8 @@ def received(snapshot: Snapshot, style: Style, now: float) -> list[str]:
         Column(""),
     )
     rows: list[list[Cell | str]] = []
-    for one in sorted(snapshot.signals, key=lambda one: (one.last is not None, one.kind, one.name)):
-        never = one.last is None
+    for one in sorted(snapshot.signals, key=lambda one: (one.last is not None, one.count > 0, one.kind, one.name)):
+        never = one.last is None and one.count == 0
         note = (
             Cell("declared, never came", "bad")
             if never and one.declared
@@ -267,7 +267,7 @@ def received(snapshot: Snapshot, style: Style, now: float) -> list[str]:
             if one.stale
             else Cell("")
         )
-        last = "never" if one.last is None else f"{_since(one.last, now)} ago"
+        last = "never" if never else "before we looked" if one.last is None else f"{_since(one.last, now)} ago"
         rows.append([one.kind, one.name, number(one.count), Cell(last, "bad" if never else ""), note])
     return style.table(heads, rows) or [style.line(Cell("nothing was received yet", "dim"), indent=2)]
 
@@ -275,9 +275,15 @@ def received(snapshot: Snapshot, style: Style, now: float) -> list[str]:
 def overhead(snapshot: Snapshot, style: Style) -> list[str]:
     """Return what roadworthy itself uses, in full."""
     own = snapshot.overhead
+    total = snapshot.system.memory_total
+
+    def part(pid: int | None, cpu: float | None, rss: int | None) -> str:
+        of_all = f" ({rss / total:.2%} of the memory)" if rss is not None and total else ""
+        return f"pid {UNKNOWN if pid is None else pid}, {percent(cpu)} of a core, {size(rss)}{of_all}"
+
     rows: Iterable[tuple[str, str]] = (
-        ("agent", f"{percent(own.agent_cpu_percent)} of a core, {size(own.agent_rss)}"),
-        ("keeper", f"{percent(own.keeper_cpu_percent)} of a core, {size(own.keeper_rss)}"),
+        ("agent (rw-agent)", part(snapshot.agent_pid, own.agent_cpu_percent, own.agent_rss)),
+        ("keeper", part(snapshot.keeper_pid, own.keeper_cpu_percent, own.keeper_rss)),
         ("one tick", seconds(own.tick_seconds)),
         ("arenas", f"{size(own.arena_bytes)}, {number(own.series)} series"),
         ("on disk", size(own.state_bytes)),

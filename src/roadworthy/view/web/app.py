@@ -7,12 +7,11 @@ requests are checked, snapshots turned into documents, and nothing is kept.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from starlette.background import BackgroundTask
 from starlette.responses import HTMLResponse, Response, StreamingResponse
@@ -26,6 +25,7 @@ from roadworthy.view.snapshot import dumps, plain
 from roadworthy.view.web.accept import preferred
 from roadworthy.view.web.endpoint import Endpoint, Parameter, Problem
 from roadworthy.view.web.pages import dashboard
+from roadworthy.view.web.past import Baselines, PastViews, beside, not_measured
 from roadworthy.view.web.probes import PROBES, Probes, answer, may_read, mount, probe_routes
 from roadworthy.view.web.stream import Streams
 from roadworthy.watch.operations import worst_first
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from roadworthy.types import History, Snapshot, SnapshotSource
 
 __all__ = ["PROBES", "PUBLIC", "Control", "Views", "preferred", "probe_routes", "routes"]
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 Control = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """Asks for something to be done (``slot`` when it is for one worker) and tells what was begun."""
@@ -62,13 +59,16 @@ def routes(
     controls: Mapping[str, Control] | None = None,
     now_ns: Callable[[], int] = _clock.monotonic_ns,
     prefix: str = "",
+    frequency: performance.Frequency | None = None,
+    baselines: Baselines | None = None,
 ) -> list[Route]:
     """Return the routes of the operations API.
 
     ``controls`` maps ``restart`` and ``reload`` to what does it; what is missing answers 501. ``prefix`` goes before
-    every Prometheus name.
+    every Prometheus name. ``frequency`` tells the errors a minute of a fingerprint, ``baselines`` keeps the baseline.
     """
-    return mount(Views(source, history, controls or {}, now_ns, prefix).endpoints())
+    past = PastViews(source, history, baselines, frequency)
+    return mount(Views(source, history, controls or {}, now_ns, prefix, past, frequency).endpoints())
 
 
 class Views(Probes):
@@ -81,6 +81,8 @@ class Views(Probes):
         controls: Mapping[str, Control],
         now_ns: Callable[[], int],
         prefix: str,
+        past: PastViews,
+        frequency: performance.Frequency | None,
     ) -> None:
         super().__init__(source, now_ns)
         self._history = history
@@ -91,10 +93,13 @@ class Views(Probes):
             for media in (TEXT_TYPE, OPENMETRICS_TYPE)
         }
         self._openapi = b""
+        self._told = past
+        self._frequency = frequency
 
     def endpoints(self) -> list[Endpoint]:
         """Return the table."""
-        return [*super().endpoints(), *self._health(), *self._api(), *self._performance(), *self._changes()]
+        told = (*self._health(), *self._api(), *self._performance(), *self._told.endpoints(), *self._changes())
+        return [*super().endpoints(), *told]
 
     def _health(self) -> list[Endpoint]:
         metrics = ("text/plain", "application/openmetrics-text")
@@ -146,28 +151,24 @@ class Views(Probes):
         ]
 
     def _performance(self) -> list[Endpoint]:
-        hours = Parameter("hours", "number", "How far back.", 1.0, 1 / 60, 24 * 366)
-        points = Parameter("points", "integer", "At most so many points a figure.", 120, 2, MOST_POINTS)
-        base, trends = "/api/performance", (hours, points)
+        base = "/api/performance"
         return [
             Endpoint(f"{base}/resources/current", self.resources, "Resource use now.", "performance"),
-            Endpoint(
-                f"{base}/resources/trends",
-                self.trends,
-                "Where resource use is going.",
-                "performance",
-                parameters=trends,
-            ),
             Endpoint(
                 f"{base}/startup/stats",
                 self._of(performance.startup_stats),
                 "How long starts took, and where.",
                 "performance",
             ),
-            Endpoint(f"{base}/overview", self._of(performance.overview), "Everything for a diagnosis.", "performance"),
+            Endpoint(
+                f"{base}/overview",
+                self._of(lambda snapshot: performance.overview(snapshot, self._frequency)),
+                "Everything for a diagnosis.",
+                "performance",
+            ),
             Endpoint(
                 f"{base}/errors/summary",
-                self._of(performance.errors_summary),
+                self._of(lambda snapshot: performance.errors_summary(snapshot, self._frequency)),
                 "Errors by group, type and operation.",
                 "performance",
             ),
@@ -230,7 +231,7 @@ class Views(Probes):
         """Answer figures over time."""
         snapshot = self._now()
         names = asked["names"] or sorted(snapshot.gauges)[:MOST_NAMES]
-        found = await self._past(
+        found = await beside(
             self._history.query, names, snapshot.at - asked["seconds"], snapshot.at, asked["points"]
         )
         return answer(
@@ -241,23 +242,14 @@ class Views(Probes):
             }
         )
 
-    async def trends(self, _request: Request, asked: Mapping[str, Any]) -> Response:
-        """Answer where resource use is going."""
-        snapshot = self._now()
-        names = performance.resource_names(snapshot)
-        found = await self._past(
-            self._history.query, names, snapshot.at - asked["hours"] * 3600, snapshot.at, asked["points"]
-        )
-        return answer(performance.trends(asked["hours"], found, performance.limits_of(snapshot)))
-
     async def incidents(self, _request: Request, asked: Mapping[str, Any]) -> Response:
         """Answer the list of incidents."""
-        return answer({"incidents": plain(list(await self._past(self._history.incidents, asked["limit"])))})
+        return answer({"incidents": plain(list(await beside(self._history.incidents, asked["limit"])))})
 
     async def incident(self, request: Request, _asked: Mapping[str, Any]) -> Response:
         """Answer one incident's bundle."""
         wanted = request.path_params["id"]
-        bundle = await self._past(self._history.incident, wanted) if _INCIDENT.match(wanted) else None
+        bundle = await beside(self._history.incident, wanted) if _INCIDENT.match(wanted) else None
         if bundle is None:
             raise Problem(
                 404,
@@ -325,19 +317,10 @@ class Views(Probes):
 
         return act
 
-    async def _past(self, ask: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        """Ask the history, beside the loop: reading a day takes longer than a tick may."""
-        try:
-            return await asyncio.to_thread(ask, *arguments, **named)
-        except RoadworthyError as error:
-            raise Problem(503, "no-history", error.what, error.hint) from error
-
     def _now(self) -> Snapshot:
         snapshot = self._source.latest()
         if snapshot is None:
-            raise Problem(
-                503, "not-measured", "Nothing was measured yet.", "Ask again in a second.", {"Retry-After": "1"}
-            )
+            raise not_measured()
         return snapshot
 
     def _of(
