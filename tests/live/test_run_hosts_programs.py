@@ -1,4 +1,7 @@
-"""Unmodified programs that serve nobody, or behave badly, under ``roadworthy run``: what is shown is what they did."""
+"""Unmodified programs that serve nobody, or behave badly, under ``roadworthy run``: what is shown is what they did.
+
+Whether a program of two seconds has a collection of its garbage in them is chance: that one kind may come or not.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def test_a_frame_loop(tmp_path):
         assert logged(snapshot, "game.loop") == signal(snapshot, "logs", "game") == 10
         assert snapshot["workers"][0]["injected"] is True
         assert snapshot["workers"][0]["liveness"] == "idle_or_busy", "it declares nothing, so nothing is known"
-        assert received(snapshot) == {"logs", "output", "gc"}
+        assert received(snapshot) - {"gc"} == {"logs", "output"}
         assert never_came(snapshot) == set()
         assert snapshot["verdict"]["status"] == "ok"
 
@@ -74,7 +77,7 @@ def test_a_program_that_forks(tmp_path):
         assert logged(snapshot, "family.member") == signal(snapshot, "logs", "family") == 82
         assert snapshot["resources"]["processes"] == 5
         assert len(snapshot["workers"]) == 1
-        assert received(snapshot) == {"logs", "output", "gc"}
+        assert received(snapshot) - {"gc"} == {"logs", "output"}
         pids = {one["pid"] for one in snapshot["events"] if one["source"] == "family.member"}
         assert len(pids) == 5
         assert snapshot["agent_pid"] not in pids
@@ -102,7 +105,7 @@ def test_a_program_that_closes_its_standard_output(tmp_path):
     with running(tmp_path / "home", [PYTHON, "closes_stdout.py", "120"]) as run:
         snapshot = run.until(lambda s: logged(s, "quiet") >= 120, "all lines are logged")
         assert logged(snapshot, "quiet") == 120
-        assert received(snapshot) == {"logs", "output", "gc"}
+        assert received(snapshot) - {"gc"} == {"logs", "output"}
         assert snapshot["workers"][0]["restarts"] == 0
     assert lines(run, "the last") == ["the last line"]
     assert len(lines(run, "line ")) == 120
@@ -114,7 +117,7 @@ def test_a_program_that_closes_all_descriptors_finds_nothing_foreign_in_the_file
     with running(tmp_path / "home", [PYTHON, "closes_all.py", str(folder), "120"]) as run:
         snapshot = run.until(lambda s: logged(s, "closer") >= 120, "all lines are logged")
         assert logged(snapshot, "closer") == 120
-        assert received(snapshot) == {"logs", "gc"}, "nobody sees output where there is no descriptor for it"
+        assert received(snapshot) - {"gc"} == {"logs"}, "nobody sees output where there is no descriptor for it"
         asked = subprocess.run([*ROADWORTHY, "stacks", "app"], env=run.env, capture_output=True, text=True, check=True)
         assert "no stacks: " in asked.stdout, "its descriptor is somebody else's file now: no signal is sent"
         assert run.snapshot()["workers"][0]["restarts"] == 0
@@ -129,7 +132,7 @@ def test_a_program_that_prints_200_mb_without_a_newline(tmp_path):
         held = wait_for(lambda: (n := disk(run.arena_dir)) < 16 << 20 and n, "what was passed on is given back")
         snapshot = run.until(lambda s: signal(s, "output") >= size, "all of it is counted")
         assert signal(snapshot, "output") == size + len("done\n")
-        assert received(snapshot) == {"output", "gc"}
+        assert received(snapshot) - {"gc"} == {"output"}
         assert snapshot["verdict"]["status"] == "ok"
         assert snapshot["overhead"]["agent_rss"] < 80 << 20
         assert snapshot["overhead"]["keeper_rss"] < 24 << 20

@@ -69,6 +69,7 @@ def test_a_rolling_reload_of_two_workers_fails_no_request(tmp_path, name, record
         items = kept.counts.path("/item/1") + kept.counts.path("/item/2")
         assert count(figures(snapshot, "log.records"), logger="shop.orders") == items
         assert snapshot["incidents"] == [], "a reload is no incident"
+        assert (snapshot["verdict"]["status"], snapshot["verdict"]["ready"]) == ("ok", True), "and no trouble"
     assert totals(run) == {200: kept.counts.requests}
 
 

@@ -93,12 +93,10 @@ class Running:
     def pids(self) -> list[tuple[int, int]]:
         """Return pid and start ticks of the workers and the agent, as the files tell, for cleaning up."""
         found: list[tuple[int, int]] = []
-        for name, read in (
-            ("keeper.json", lambda d: [(s["pid"], s["start_ticks"]) for s in d["slots"]]),
-            ("agent.json", lambda d: [(d["pid"], d["start_ticks"])]),
-        ):
+        for name in ("keeper.json", "agent.json"):
             try:
-                found += read(json.loads((self.run_dir / name).read_text()))
+                told = json.loads((self.run_dir / name).read_text())
+                found += [(row["pid"], row["start_ticks"]) for row in told.get("slots", [told])]
             except (OSError, ValueError, KeyError):
                 continue
         return [(pid, ticks) for pid, ticks in found if pid and ticks]

@@ -23,7 +23,10 @@ SETTLED_AFTER: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One slot and the process that fills it now; times in wall seconds."""
+    """One slot and the process that fills it now; times in wall seconds.
+
+    ``after_death``: it replaces one that ended without being asked to.
+    """
 
     slot: int
     generation: int
@@ -34,6 +37,7 @@ class Member:
     started: float | None
     reason: str = ""
     restarts: int = 0
+    after_death: bool = False
     last_exit: ExitStatus | None = None
     next_start: float | None = None
 
@@ -85,7 +89,7 @@ class Watched:
                 known = self._members.get(slot)
                 self._members[slot] = Member(
                     slot, process.generation, process.pid, process.start_ticks, WorkerState.READY, now, process.created,
-                    restarts=known.restarts + 1 if known else 0,
+                    restarts=known.restarts + 1 if known else 0, after_death=known is not None,
                 )  # fmt: skip
                 slots[process.pid] = slot
             elif not process.alive and self._members[slot].state is WorkerState.READY:

@@ -20,6 +20,7 @@ from roadworthy.agent.checks import HEALTH_URL, AppChecks, CheckRunner, builtin
 from roadworthy.agent.collect import Collected, Collector
 from roadworthy.agent.crew import SETTLED_AFTER, Crew, Member, Observation, Watched
 from roadworthy.agent.deaths import Deaths, KeeperLink
+from roadworthy.agent.echoes import Echoes
 from roadworthy.agent.incidents import Incidents
 from roadworthy.agent.injection import Absences
 from roadworthy.agent.journal import Journal
@@ -87,7 +88,8 @@ class Agent:
         self._collector = Collector(places.arena, places.state, self._memory.positions)
         self._sampler = new_sampler(disk_path=str(places.state), redact=redact)
         self._absences = Absences(places.arena, inject=settings.inject)
-        self._output = Output(places.arena)
+        self._output = Output(places.arena, self._memory.offsets)
+        self._echoes = Echoes()
         self._vitals = Vitals(settings.hang)
         self._windows = Windows()
         self._gauges = charts.Gauges()
@@ -312,11 +314,13 @@ class Agent:
 
     def _read(self, now_ns: int, now: float, members: Sequence[Member]) -> Collected:
         """Read all arenas and output files, and hand on what is new in them; nothing new may be read elsewhere."""
+        # The output first: what a logging handler has printed until now is in the arena by the time that is read.
+        lines = self._output.read(now, [(one.slot, one.generation, one.pid) for one in members if one.pid is not None])
         collected = self._deaths.collected = self._collector.collect(now_ns, now)
+        self._echoes.hear(now, collected.events)
         self._windows.update(now_ns / _clock.NS, collected.changed)
         self._record.metrics(collected.changed, collected.series if collected.anew else None)
-        lines = self._output.read(now, [(one.slot, one.generation, one.pid) for one in members if one.pid is not None])
-        self._journal.add((*collected.known, *collected.events, *lines))
+        self._journal.add((*collected.known, *collected.events, *self._echoes.without(lines)))
         self._memory.errors.take(collected.events)
         self._signals.events(collected.events)
         self._signals.output(self._output.last or now, self._output.grown)
@@ -410,6 +414,7 @@ class Agent:
         evidence = health.Evidence(
             now=now,
             workers=workers,
+            after_death=frozenset(one.slot for one in self._crew.members() if one.after_death),
             hung=tuple(
                 health.Hung(slot, seen.judgement.reason) for slot, seen in observations.items() if seen.judgement.hung
             ),
@@ -449,8 +454,8 @@ class Agent:
             self._remember()
 
     def _remember(self, *, force: bool = False) -> None:
-        positions = self._collector.positions()
-        self._journal.attempt("state", lambda: self._memory.save(positions, self._startups, force=force))
+        positions, offsets = self._collector.positions(), self._output.offsets()
+        self._journal.attempt("state", lambda: self._memory.save(positions, self._startups, offsets, force=force))
 
     def _publish(self, snapshot: Snapshot) -> None:
         for callback in list(self._subscribers):

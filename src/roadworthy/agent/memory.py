@@ -1,4 +1,4 @@
-"""What the agent must still know after a restart: error groups, how far events were counted, the last starts.
+"""What the agent must still know after a restart: error groups, how far it had read, the last starts.
 
 Groups and positions are one file, replaced as a whole: after ``kill -9`` events behind the saved positions are counted
 again into the groups saved with them, so nothing is lost or counted twice while they are still in the ring.
@@ -29,6 +29,7 @@ class Memory:
         self._file = state / FILE
         self.errors = ErrorLog()
         self.positions: dict[str, int] = {}
+        self.offsets: dict[str, tuple[int, int]] = {}
         self.startups: list[Startup] = []
         self.notices: list[str] = []
         self._saved = ""
@@ -37,6 +38,7 @@ class Memory:
             check_schema(raw, SCHEMA)
             self.errors.load(raw["errors"])
             self.positions = {str(key): int(seq) for key, seq in raw["positions"].items()}
+            self.offsets = {str(name): (int(inode), int(at)) for name, (inode, at) in raw.get("output", {}).items()}
             self.startups = [
                 Startup(
                     one["pid"],
@@ -52,15 +54,26 @@ class Memory:
         except (OSError, ValueError, KeyError, TypeError) as error:
             aside = self._file.with_suffix(".json.broken")
             self._file.replace(aside)
-            self.errors, self.positions, self.startups = ErrorLog(), {}, []
+            self.errors, self.positions, self.offsets, self.startups = ErrorLog(), {}, {}, []
             self.notices.append(f"the agent's memory could not be read ({error}); set aside as {aside.name}")
 
-    def save(self, positions: Mapping[str, int], startups: Iterable[Startup], *, force: bool = False) -> None:
-        """Write when something changed; raises :class:`Exhausted` or :class:`Unavailable` when that fails."""
+    def save(
+        self,
+        positions: Mapping[str, int],
+        startups: Iterable[Startup],
+        offsets: Mapping[str, tuple[int, int]],
+        *,
+        force: bool = False,
+    ) -> None:
+        """Write when something changed; raises :class:`Exhausted` or :class:`Unavailable` when that fails.
+
+        ``positions`` tell how far the events of each arena were taken, ``offsets`` how far each output file was read.
+        """
         text = json.dumps(
             {
                 "schema": SCHEMA,
                 "positions": dict(positions),
+                "output": dict(offsets),
                 "errors": self.errors.to_json(),
                 "startups": [asdict(one) for one in startups],
             }

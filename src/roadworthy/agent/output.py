@@ -7,7 +7,7 @@ the newest 256 KiB of a tick are, and what was passed over is counted.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from roadworthy.log.redact import redact
@@ -23,10 +23,15 @@ MOST_LINE: Final = 2_000
 _STREAMS: Final = (("stdout", "out", "info"), ("stderr", "err", "warning"))
 
 
-class _Stream:
-    __slots__ = ("at", "rest")
+Offset = tuple[int, int]
+"""Which file (its inode), and how far it was read, in bytes."""
 
-    def __init__(self, at: int) -> None:
+
+class _Stream:
+    __slots__ = ("at", "inode", "rest")
+
+    def __init__(self, inode: int, at: int) -> None:
+        self.inode = inode
         self.at = at
         self.rest = b""
 
@@ -34,12 +39,14 @@ class _Stream:
 class Output:
     """Follows ``out-<slot>-<generation>`` and ``err-…`` below ``directory``.
 
-    Files found at the start are read from near their end. :attr:`grown` is how many bytes the last :meth:`read` found
+    Files found at the start are read from ``offsets`` on, where an agent before this one came to, or from near their
+    end. :attr:`grown` is how many bytes the last :meth:`read` found
     to be written since the one before (at first: since the worker's start), :attr:`last` when it was written.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, offsets: Mapping[str, Offset] | None = None) -> None:
         self._directory = directory
+        self._offsets = dict(offsets or {})
         self._streams: dict[str, _Stream] = {}
         self._first = True
         self.skipped = 0
@@ -66,6 +73,16 @@ class Output:
         self._first = False
         return events
 
+    def offsets(self) -> dict[str, Offset]:
+        """Return how far each file was read; a line that has no end yet is read again from its beginning."""
+        return {name: (one.inode, one.at - len(one.rest)) for name, one in self._streams.items()}
+
+    def _start(self, name: str, found: os.stat_result) -> int:
+        inode, at = self._offsets.pop(name, (-1, 0))
+        if inode == found.st_ino and at <= found.st_size:
+            return at
+        return max(0, found.st_size - MOST_AT_FIRST) if self._first else 0
+
     def _lines(self, name: str) -> list[str]:
         path = self._directory / name
         try:
@@ -75,7 +92,7 @@ class Output:
         size = found.st_size
         stream = self._streams.get(name)
         if stream is None:
-            stream = self._streams[name] = _Stream(max(0, size - MOST_AT_FIRST) if self._first else 0)
+            stream = self._streams[name] = _Stream(found.st_ino, self._start(name, found))
             self.grown += stream.at
         if size <= stream.at:
             return []

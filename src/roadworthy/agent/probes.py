@@ -328,10 +328,11 @@ async def postgresql(url: SplitResult) -> Outcome:
     except ImportError:
         return await _postgresql_plain(url)
     where = f"{url.hostname or 'localhost'}:{url.port or 5432}"
+    address = url._replace(scheme="postgresql").geturl()  # without SQLAlchemy's "+psycopg"
 
     def select() -> Outcome:
         try:
-            with psycopg.connect(url.geturl(), connect_timeout=5, autocommit=True) as connection:
+            with psycopg.connect(address, connect_timeout=5, autocommit=True) as connection:
                 connection.execute("SELECT 1").fetchone()
         except psycopg.Error as error:
             lines = redact(str(error)).strip().splitlines() or [type(error).__name__]

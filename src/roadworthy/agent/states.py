@@ -82,6 +82,7 @@ class Slot:
     old: Generation | None = None
     newest: int = 0
     restarts: int = 0
+    after_death: bool = False
     failures: int = 0
     deaths: tuple[float, ...] = ()
     held: bool = False
@@ -168,7 +169,7 @@ def ready(slot: Slot, pid: int, now: float) -> tuple[Slot, Commands]:
         if old is not None:
             moved = replace(moved, old=replace(old, lame_until=now + LAME_FOR))
             commands = ({"do": "lame_duck", "slot": slot.slot, "pid": old.pid},)
-        moved = replace(moved, restarts=moved.restarts + 1)
+        moved = replace(moved, restarts=moved.restarts + 1, after_death=False)
         return _move(moved, WorkerState.READY, now, "reloaded"), commands
     if slot.current is not None and slot.current.pid == pid and slot.state is WorkerState.STARTING and not slot.ending:
         daemonized = slot.current.exit is not None
@@ -207,7 +208,7 @@ def gone(  # noqa: PLR0911 - one return a row of the table
         kept = replace(slot, fresh=None, last_exit=status)
         return _move(kept, slot.state, now, f"reload given up: the new generation {status.words or 'ended'}"), ()
     if slot.fresh is not None:  # the old one ended during a reload: the new one is the wanted one now
-        moved = replace(slot, current=slot.fresh, fresh=None, last_exit=status)
+        moved = replace(slot, current=slot.fresh, fresh=None, last_exit=status, after_death=not known.stopping)
         return _move(moved, WorkerState.STARTING, now, "starting"), ()
     slot = replace(slot, current=None, last_exit=status)
     if slot.again:
@@ -233,6 +234,7 @@ def failed(slot: Slot, number: int, words: str, policy: Policy, now: float, rand
 
 def _decide(slot: Slot, ended: Generation, status: ExitStatus, policy: Policy, now: float, random: float) -> Slot:
     rules = policy.restart
+    slot = replace(slot, after_death=True)
     if rules.mode == "never" or (rules.mode == "on-failure" and status.code == 0):
         return _move(slot, WorkerState.EXITED, now, status.words)
     if now - ended.started >= rules.healthy_after:
@@ -264,7 +266,7 @@ def hung(slot: Slot, pid: int, why: str, policy: Policy, now: float) -> tuple[Sl
     current = slot.current
     if policy.hang_action == "alarm" or current is None or current.pid != pid or current.stopping or slot.ending:
         return slot, ()
-    slot, commands = _stop(replace(slot, again=True), current, policy)
+    slot, commands = _stop(replace(slot, again=True, after_death=True), current, policy)
     return _move(slot, WorkerState.STOPPING, now, f"hung: {why}"), commands
 
 
@@ -273,9 +275,9 @@ def restart(slot: Slot, policy: Policy, now: float) -> tuple[Slot, Commands]:
     if slot.ending:
         return slot, ()
     if slot.current is None:
-        return start(replace(slot, failures=0, deaths=(), held=False), now)
+        return start(replace(slot, failures=0, deaths=(), held=False, after_death=False), now)
     commands: Commands = ()
-    slot = replace(slot, again=True, failures=0, deaths=(), held=False)
+    slot = replace(slot, again=True, failures=0, deaths=(), held=False, after_death=False)
     for generation in slot.generations:
         slot, more = _stop(slot, generation, policy)
         commands += more

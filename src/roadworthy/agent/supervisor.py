@@ -222,6 +222,7 @@ class Supervisor:
                     started=shown.started + offset if shown else None,
                     reason=slot.reason,
                     restarts=slot.restarts,
+                    after_death=slot.after_death,
                     last_exit=slot.last_exit,
                     next_start=None if slot.next_start is None else slot.next_start + offset,
                 )
@@ -341,7 +342,7 @@ class Supervisor:
             self._verdict = EXIT_UNHEALTHY
             self._tell({"do": "say", "text": f"not ready within {self.settings.ready_timeout:g} s, so it is ended"})
             self._ending(now, tell=True)
-        done = all(slot.state is WorkerState.EXITED for slot in self._slots.values())
+        done = all(slot.state is WorkerState.EXITED and not slot.generations for slot in self._slots.values())
         if done and self.keeper and not self._exit_sent:
             self._exit_sent = True
             status = states.program_status(self._slots) if self._verdict is None else self._verdict

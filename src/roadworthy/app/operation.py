@@ -246,6 +246,8 @@ _BUSY = _busy()
 """Marks a plain operation that has been entered; another object after a fork: the child knows the parent's by it."""
 _NESTED = _busy()
 """The same for one with an operation around it."""
+_SKIPPED = _busy()
+"""Marks a plain operation that sampling passes over: only a failure or slowness of it is told."""
 
 
 class Operation:
@@ -357,6 +359,22 @@ class Operation:
 
     def _enter_slowly(self) -> None:
         """Enter with context, sampled, for the first time in a process, while the table is full, or once more."""
+        if _sampled and self._details is None:
+            now = _now()
+            if now > _next_poll:
+                look(now)
+            if _every == 0 or (_every > 1 and _turn() % _every):
+                self._details = _SKIPPED
+                self._handle = 0
+                self._token = _current.set(self)
+                self._start = now
+                return
+            self._enter_weighed(now - (_every << _SHIFT) if _every > 1 else 0)
+            return
+        self._enter_weighed(0)
+
+    def _enter_weighed(self, weighed: int) -> None:
+        """Enter; ``weighed`` is a start stamp with the weight that sampling gave, 0 when it has not decided."""
         recorder = self._recorder
         if recorder.q is None:
             recorder.bind()
@@ -373,7 +391,9 @@ class Operation:
         if details.memory:
             details.before = resident_bytes()
         begun = now = _now()
-        if _sampled:
+        if weighed:
+            begun = weighed
+        elif _sampled:
             begun = tick(now)
         if begun < 0 and (now - begun) >> _SHIFT == SKIP:
             self._handle = -1
@@ -387,6 +407,10 @@ class Operation:
         handle, details = self._handle, self._details
         self._handle = 0
         self._details = None
+        if details is _SKIPPED:
+            if error is not None or n >= _slow_ns:
+                self._told(n + (SKIP << _SHIFT), error, None)
+            return
         if handle > 0:
             _inflight.leave(handle)
         if details is None or not details.entered:

@@ -36,7 +36,7 @@ from roadworthy.cli.running import clear_away
 from roadworthy.config.places import Places, make
 from roadworthy.config.values import RunSettings
 from roadworthy.errors import ConfigurationError, RoadworthyError, Unavailable
-from roadworthy.types import WorkerState
+from roadworthy.types import History, WorkerState
 from roadworthy.view import reports
 from roadworthy.view.web.app import PUBLIC, routes
 from roadworthy.view.web.app import Control as View
@@ -57,9 +57,7 @@ class Composition:
     def __init__(self, settings: RunSettings, places: Places) -> None:
         self.settings = settings
         self.places = places
-        self.history = open_history(
-            lambda: SqliteHistory(places.state / "history", retention_hours=settings.retention_hours)
-        )
+        self.history = open_history(lambda: _history(settings, places))
         self.page = ControlWriter(places.arena)
         self.page.publish(self._told())
         self.link: KeeperLink | None = None
@@ -382,6 +380,16 @@ class Composition:
             (self.places.run / "agent.json").unlink(missing_ok=True)
         else:
             clear_away(self.places)
+
+
+def _history(settings: RunSettings, places: Places) -> History:
+    place, hours = places.state / "history", settings.retention_hours
+    if settings.history_url:
+        # Imported here: it brings psycopg, which an agent without such a database must not carry.
+        from roadworthy.agent.history.postgres import PostgresHistory
+
+        return PostgresHistory(settings.history_url, place, settings.app, retention_hours=hours)
+    return SqliteHistory(place, retention_hours=hours)
 
 
 def load(run_dir: Path) -> tuple[RunSettings, Places]:

@@ -26,6 +26,7 @@ from roadworthy.cli.settings import (
     check_setting,
     error_sampling,
     health_url,
+    history_url,
     hours,
     notify_settings,
     placed,
@@ -168,6 +169,13 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
 )
 @click.option("--retention-hours", type=click.FloatRange(min=1), default=168.0, help="How long figures are kept.")
 @click.option(
+    "--history-url",
+    default="",
+    metavar="URL",
+    envvar="ROADWORTHY_HISTORY_URL",
+    help="A PostgreSQL database that keeps the history of several agents (a password belongs into the variable).",
+)
+@click.option(
     "--allow-host",
     "allowed_hosts",
     multiple=True,
@@ -234,6 +242,7 @@ def _settings(command: tuple[str, ...], given: dict[str, Any]) -> RunSettings:
         sample_errors=error_sampling(given["sample_errors"]),
         report_every=seconds(given["report_every"], "--report-every"),
         retention_hours=hours(given["retention_hours"], "--retention-hours"),
+        history_url=history_url(given["history_url"]),
         pid_file=str(Path(given["pid_file"]).absolute()) if given["pid_file"] else "",
         daemon=given["daemon"],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import re
@@ -130,6 +131,26 @@ def health_url(text: str) -> str:
             f"--health-url: {redact(text)!r} is no address of a web page",
             why="It begins with http:// or https:// and names a host.",
             hint="For example: --health-url http://127.0.0.1:8000/health",
+        )
+    return text
+
+
+def history_url(text: str) -> str:
+    """Return the address of the history's database.
+
+    Raises :class:`UsageError` when it is none of PostgreSQL's, :class:`ConfigurationError` when psycopg is missing.
+    """
+    if text and urlsplit(text).scheme not in {"postgresql", "postgres"}:
+        raise UsageError(
+            f"--history-url: {redact(text)!r} is no address of a PostgreSQL database",
+            why="Without the option the history is kept in SQLite on this machine.",
+            hint="For example: --history-url postgresql://roadworthy@db.example/history",
+        )
+    if text and importlib.util.find_spec("psycopg") is None:
+        raise ConfigurationError(
+            "--history-url needs psycopg, which is not installed",
+            why="It is what speaks to PostgreSQL.",
+            hint="pip install 'roadworthy[postgres]'",
         )
     return text
 

@@ -100,7 +100,10 @@ class RunSettings:
     @classmethod
     def from_json(cls, text: str) -> RunSettings:
         """Read back what :meth:`to_json` wrote; raises ``ValueError`` or ``TypeError`` when it is something else."""
-        raw: dict[str, Any] = json.loads(text)
+        raw: Any = json.loads(text)
+        if not isinstance(raw, dict):
+            message = "run settings are a JSON object"
+            raise TypeError(message)
         if raw.get("schema") != RUN_SCHEMA:
             message = f"run settings have schema {raw.get('schema')!r}, this version reads {RUN_SCHEMA}"
             raise ValueError(message)

@@ -52,11 +52,15 @@ class Hung:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a verdict is made from; times in wall seconds."""
+    """What a verdict is made from; times in wall seconds.
+
+    ``after_death`` are the slots whose process replaces one that ended unasked; a restart or reload is no death.
+    """
 
     now: float
     workers: Sequence[Worker] = ()
     hung: Sequence[Hung] = ()
+    after_death: frozenset[int] = frozenset()
     checks: Sequence[CheckResult] = ()
     work: Window = field(default_factory=Window)
     system: System = field(default_factory=System)
@@ -135,18 +139,18 @@ def _workers(evidence: Evidence) -> Iterable[Finding]:
             case WorkerState.STARTING if worker.restarts:
                 yield Finding(subject, Status.RECOVERING, "starting again", Severity.WARNING, evidence=_last(worker))
             case _:
-                yield from _living(worker, evidence.now, subject)
+                yield from _living(worker, evidence, subject)
 
 
-def _living(worker: Worker, now: float, subject: str) -> Iterable[Finding]:
+def _living(worker: Worker, evidence: Evidence, subject: str) -> Iterable[Finding]:
+    age = None if worker.started is None else max(0.0, evidence.now - worker.started)
     if worker.liveness in _TROUBLED:
         status = Status.UNHEALTHY if worker.liveness is Liveness.NOT_PROGRESSING else Status.DEGRADED
         yield Finding(subject, status, worker.reason or worker.liveness.value.replace("_", " "), Severity.ERROR)
-    if worker.state is WorkerState.READY and worker.restarts and worker.started and now - worker.started < RECENT_DEATH:
+    fell = worker.slot in evidence.after_death and worker.state is WorkerState.READY
+    if fell and age is not None and age < RECENT_DEATH:
         ended = worker.last_exit.words if worker.last_exit else "it ended"
-        yield Finding(
-            subject, Status.DEGRADED, f"restarted {span(max(0.0, now - worker.started))} ago: {ended}", Severity.WARNING
-        )
+        yield Finding(subject, Status.DEGRADED, f"restarted {span(age)} ago: {ended}", Severity.WARNING)
 
 
 _TROUBLED: Final = frozenset({

@@ -391,3 +391,27 @@ def test_every_program_gets_checks_of_disk_memory_and_directories(tmp_path):
     assert results["memory"].status is Status.UNKNOWN
     assert results["directories"].status is Status.UNHEALTHY
     assert results["data"].status is Status.OK
+
+
+def test_directories_with_data_must_be_there_and_writable(tmp_path):
+    gone = tmp_path / "gone"
+
+    def directories(*needed):
+        settings = RunSettings("a", ("x",), str(tmp_path), data_dirs=tuple(str(path) for path in needed))
+        found = {one.name: one for one in asyncio.run(builtin(settings, tmp_path, lambda: None).run_all())}
+        return found["directories"]
+
+    assert (directories().kind, directories().status) == ("informational", Status.OK)
+    well = directories(tmp_path)
+    assert (well.kind, well.status) == ("readiness", Status.OK)
+    bad = directories(tmp_path, gone)
+    assert (bad.status, str(gone) in bad.detail) == (Status.UNHEALTHY, True)
+
+
+def test_settings_in_the_environment_are_there_or_named_but_never_shown(monkeypatch):
+    monkeypatch.setenv("SHOP_KEY", "s3cret-value")
+    monkeypatch.setenv("SHOP_EMPTY", "")
+    well = asyncio.run(probe_for("env://SHOP_KEY")())
+    assert (well.status, well.detail) == (Status.OK, "set: SHOP_KEY")
+    bad = asyncio.run(probe_for("env://SHOP_KEY,SHOP_EMPTY,SHOP_NONE")())
+    assert (bad.status, bad.detail) == (Status.UNHEALTHY, "not set: SHOP_EMPTY, SHOP_NONE")

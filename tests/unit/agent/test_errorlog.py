@@ -50,3 +50,11 @@ def test_what_was_saved_is_loaded_back_equal():
     again.load(log.to_json())
     assert again.groups() == log.groups()
     assert again.frequency("f") == log.frequency("f")
+
+
+def test_a_sampled_error_stands_for_those_before_it_and_one_told_before_for_none():
+    log = ErrorLog()
+    log.take([error(60.0), error(61.0, weight="9"), error(62.0, again="true", handled="false"), error(63, weight="x")])
+    (group,) = log.groups()
+    assert (group.count, group.handled) == (11, True)
+    assert log.frequency("f") == ((60.0, 11),)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from roadworthy.agent.output import MOST_AT_FIRST, MOST_BYTES, MOST_LINES, Output
 
 
@@ -64,3 +66,25 @@ def test_what_was_written_before_the_first_look_is_counted_though_it_is_not_read
     assert (output.grown, output.last) == (MOST_AT_FIRST * 4 + 6, 5.0)
     assert read(output) == []
     assert (output.grown, output.last) == (0, 5.0)
+
+
+def test_a_new_agent_goes_on_where_the_last_one_was(tmp_path):
+    path = tmp_path / "out-0-1"
+    path.write_text("one\ntw")
+    first = Output(tmp_path)
+    assert read(first) == ["one"]
+    with path.open("a") as file:
+        file.write("o\nthree\n")
+    assert read(Output(tmp_path, first.offsets())) == ["two", "three"]
+
+
+@pytest.mark.parametrize("content", ["", "new\n", "new, and longer than the old one\n"])
+def test_a_file_of_the_same_name_that_is_another_is_read_from_its_beginning(tmp_path, content):
+    path = tmp_path / "out-0-1"
+    path.write_text("old old old\n")
+    first = Output(tmp_path)
+    read(first)
+    other = tmp_path / "other"
+    other.write_text(content)
+    other.replace(path)
+    assert read(Output(tmp_path, first.offsets())) == content.splitlines()

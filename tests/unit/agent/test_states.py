@@ -232,3 +232,29 @@ def test_a_program_that_daemonized_before_it_was_ready_is_still_said_to_have_don
     slot, _ = states.ready(slot, 101, 11.0)
     assert slot.state is W.READY
     assert slot.reason.startswith("daemonized")
+
+
+def after(slot, status):
+    """Return the slot when its process has ended with this status and the next one is ready."""
+    slot, _ = end(slot, status, now=100.0)
+    if slot.current is None:
+        slot, _ = states.tick(slot, POLICY, slot.next_start)
+    slot = states.started(slot, slot.newest, 900, 1, 101.0)
+    return states.ready(slot, 900, 102.0)[0]
+
+
+def test_a_death_is_remembered_until_something_that_was_asked_for_takes_its_place():
+    fell = after(running(), KILLED)
+    assert (fell.state, fell.after_death) == (W.READY, True)
+    asked, _ = states.restart(fell, POLICY, 110.0)
+    assert after(asked, DONE).after_death is False
+    hung, _ = states.hung(running(), 101, "stuck", POLICY, 110.0)
+    assert after(hung, KILLED).after_death is True
+
+
+def test_a_reload_is_no_death_and_the_end_of_the_old_process_during_one_is():
+    rolling = replace(POLICY, rolling=True)
+    slot, _ = states.reload(running(after_death=True), rolling, 10.0)
+    slot = states.started(slot, 2, 102, 1, 10.0)
+    assert states.ready(slot, 102, 11.0)[0].after_death is False
+    assert states.gone(slot, 1, KILLED, rolling, 11.0, 0.5)[0].after_death is True

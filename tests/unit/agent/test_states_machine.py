@@ -333,3 +333,15 @@ def test_a_worker_without_a_port_is_ready_after_a_second():
     one = settling(None, port=None)
     assert state_after(one, 0.5, quiet=True) is WorkerState.STARTING
     assert state_after(one, 1.0, quiet=True) is WorkerState.READY
+
+
+def test_a_program_has_not_ended_while_a_lame_duck_of_its_last_reload_still_answers():
+    one, sent = supervised()
+    one.handle(state(row(generation=1), row(generation=2), listen=HELD), 1000.0)
+    one.observe((seen(0, 102),), 1001.0)
+    ended = {**EXITED, "generation": 2, "pid": 102, "code": 0, "signal": None}
+    one.handle(ended, 1010.0)
+    one.handle({**ended, "t": "stopped", "killed": []}, 1010.0)
+    assert [command for command in sent if command["do"] == "exit"] == []
+    one.handle({**EXITED, "t": "stopped", "killed": []}, 1011.0)
+    assert sent[-1] == {"do": "exit", "status": 0}

@@ -179,3 +179,17 @@ def test_a_large_traceback_keeps_its_end(seen):
     text = errors.traceback_text(error)
     assert len(text) <= errors.LONGEST_TRACEBACK + 1
     assert text.endswith("ValueError: deep")
+
+
+def test_sampled_errors_are_all_counted_and_the_kept_ones_say_for_how_many_they_stand(seen):
+    errors.sample(0.25)
+    try:
+        for _ in range(10):
+            rw.error("Sampled", "again and again", "sampling")
+        errors.record(ValueError("nobody caught it"), handled=False)
+    finally:
+        errors.sample(1.0)
+    told = seen.errors()
+    assert seen.count("errors", operation="sampling", type="Sampled") == 10
+    assert [event.fields.get("weight", "1") for event in told] == ["1", "4", "4", "1"]
+    assert told[-1].fields["handled"] == "false"

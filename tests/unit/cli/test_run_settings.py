@@ -14,7 +14,7 @@ from roadworthy.cli.command import Python
 from roadworthy.cli.main import VERBS, LazyGroup, root
 from roadworthy.cli.run import run
 from roadworthy.config.values import RunSettings
-from roadworthy.errors import Unavailable, UsageError
+from roadworthy.errors import ConfigurationError, Unavailable, UsageError
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,25 @@ def test_what_cannot_ask_a_program_to_stop_is_refused(text):
 def test_a_check_is_a_name_and_a_url():
     found = settings.check_setting("db=postgresql+psycopg://h/db?a=b")
     assert (found.name, found.target) == ("db", "postgresql+psycopg://h/db?a=b")
+
+
+@pytest.mark.parametrize("text", ["", "postgresql://rw@db.example/history", "postgres:///history"])
+def test_a_history_is_kept_here_or_in_postgresql(text, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    assert settings.history_url(text) == text
+
+
+@pytest.mark.parametrize("text", ["mysql://me:very-secret-word@h/db", "db.example", "/var/lib/history"])
+def test_what_is_no_database_of_postgresql_is_refused_without_its_password(text):
+    with pytest.raises(UsageError, match="--history-url") as caught:
+        settings.history_url(text)
+    assert "very-secret-word" not in str(caught.value)
+
+
+def test_a_history_in_postgresql_without_psycopg_is_refused_with_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"roadworthy\[postgres\]"):
+        settings.history_url("postgresql://db.example/history")
 
 
 @pytest.mark.parametrize("text", ["db", "=tcp://h:1", "db=", "db=ftp://h", "d b=tcp://h:1", "db=h:1"])

@@ -129,3 +129,23 @@ def test_a_directory_that_cannot_be_made_is_one_clear_error(tmp_path, monkeypatc
         places.private(tmp_path / "x")
     assert str(number) in caught.value.why
     assert "ROADWORTHY_HOME" in caught.value.hint
+
+
+@pytest.mark.parametrize(("free_mib", "workers", "full"), [(4, 1, False), (3, 1, True), (7, 2, True), (8, 2, False)])
+def test_a_file_system_without_room_for_the_workers_is_one_clear_error(tmp_path, monkeypatch, free_mib, workers, full):
+    space = os.statvfs_result((4096, 4096, 9999, 9999, free_mib << 8, 100, 100, 100, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _path: space)
+    if not full:
+        places.check_room(tmp_path, workers)
+        return
+    with pytest.raises(Exhausted, match="is full") as caught:
+        places.check_room(tmp_path, workers)
+    assert f"{4 * workers} MiB" in caught.value.why
+    assert "ROADWORTHY_HOME" in caught.value.hint
+
+
+def test_a_file_system_without_a_file_left_is_full_too(tmp_path, monkeypatch):
+    space = os.statvfs_result((4096, 4096, 9999, 9999, 9999, 100, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _path: space)
+    with pytest.raises(Exhausted):
+        places.check_room(tmp_path, 1)

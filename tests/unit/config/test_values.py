@@ -44,3 +44,17 @@ def test_a_setting_that_nobody_knows_is_refused():
     raw["colour"] = "red"
     with pytest.raises(TypeError, match="colour"):
         RunSettings.from_json(json.dumps(raw))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[]", "null", "3", '"x"', "{}", '{"schema": 1}', '{"schema": "1"}', "\0" * 100, "[" * 100_000,
+        '{"schema": 1, "restart": 3, "hang": {}, "checks": []}',
+        '{"schema": 1, "restart": {}, "hang": {}, "checks": [1]}',
+    ],
+    ids=lambda text: text[:30],
+)  # fmt: skip
+def test_settings_that_are_no_settings_are_refused_in_one_of_the_ways_that_callers_expect(text):
+    with pytest.raises((ValueError, TypeError, KeyError, RecursionError)):
+        RunSettings.from_json(text)

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
 from roadworthy.keeper import output
-from roadworthy.keeper.output import KEEP, LAG_STUCK, PUNCH_EVERY, STUCK_AFTER, Sink, Stream, trim_log
+from roadworthy.keeper.output import (
+    AHEAD,
+    KEEP,
+    KEEP_LEAST,
+    LAG_STUCK,
+    PUNCH_EVERY,
+    STUCK_AFTER,
+    Sink,
+    Stream,
+    trim_log,
+)
 
 
 @pytest.fixture
@@ -164,3 +175,50 @@ def test_a_log_is_turned_over_at_its_bound(tmp_path):
 
 def test_a_log_that_is_not_there_is_no_matter(tmp_path):
     trim_log(str(tmp_path / "none"), 1)
+
+
+def room(path):
+    return Path(path).stat().st_blocks * 512
+
+
+def test_a_file_has_room_beyond_its_end_so_that_the_program_can_print_on_a_full_disk(tmp_path, pipe):
+    stream = Stream(str(tmp_path / "out"), Sink(pipe[1]))
+    assert (Path(stream.path).stat().st_size, room(stream.path) >= AHEAD) == (0, True)
+    append(stream.path, b"x" * AHEAD)
+    stream.pump(1.0)
+    assert room(stream.path) >= 2 * AHEAD
+    assert drain(pipe[0]) == b"x" * AHEAD
+    stream.close()
+
+
+def test_while_the_disk_is_full_what_was_passed_on_makes_room_for_what_comes(tmp_path, monkeypatch):
+    with Path(os.devnull).open("wb") as null:
+        stream = Stream(str(tmp_path / "out"), Sink(null.fileno()))
+
+    def full(_fd, _start, _count):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(output, "reserve", full)
+    for now in range(8):
+        append(stream.path, b"x" * AHEAD)
+        stream.pump(float(now))
+    assert stream.passed == 8 * AHEAD
+    assert room(stream.path) <= AHEAD + KEEP_LEAST + AHEAD
+    assert Path(stream.path).stat().st_size == 8 * AHEAD
+    stream.close()
+
+
+def test_a_file_system_that_cannot_reserve_is_asked_once(tmp_path, monkeypatch):
+    asked = []
+
+    def cannot(_fd, _start, count):
+        asked.append(count)
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(output, "reserve", cannot)
+    stream = Stream(str(tmp_path / "out"), Sink(os.open(os.devnull, os.O_WRONLY)))
+    for now in range(3):
+        append(stream.path, b"x" * AHEAD)
+        stream.pump(float(now))
+    assert asked == [AHEAD]
+    stream.close()

@@ -181,6 +181,10 @@ class Keeping:
                             "DELETE FROM tiles WHERE tier = ? AND what = ? AND part = ? AND start < ?",
                             (tier, what, part, int(at - min(keep, self._retention))),
                         )
+                        self._db.execute(
+                            "DELETE FROM outbox WHERE kind = 'tile' AND a = ? AND b = ? AND c < ? AND d = ?",
+                            (tier, what, int(at - min(keep, self._retention)), part),
+                        )
                     yield
 
 

@@ -75,7 +75,7 @@ class LateHistory:
         if self._found is None:
             now = _clock.monotonic()
             if now < self._again:
-                raise self._error
+                raise self._error.with_traceback(None)  # it is raised every second: frames would pile up
             self._again = now + TRY_EVERY
             try:
                 self._found = self._make()

@@ -16,7 +16,7 @@ import zlib
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from roadworthy import _clock
 from roadworthy.agent.history import answer
@@ -30,8 +30,10 @@ from roadworthy.types import ExitStatus, IncidentSummary
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
+
+T = TypeVar("T")
 
 MOST_NAMES: Final = 2_000
 MOST_LENGTH: Final = 400
@@ -41,13 +43,20 @@ INCIDENTS_KEPT: Final = 500
 class SqliteHistory:
     """History of one application below ``directory``; :meth:`close` flushes and releases.
 
-    With ``outbox`` the keys of what is new are noted for somebody who carries it elsewhere.
+    With ``outbox`` the keys of what is new are noted for somebody who carries it elsewhere; ``tiles_hours`` then is how
+    long it waits here, while names are known for the whole retention.
 
     Raises :class:`Exhausted` when the disk is full, :class:`Unavailable` when the directory cannot be used.
     """
 
     def __init__(
-        self, directory: Path, *, retention_hours: float = 168.0, now: float | None = None, outbox: bool = False
+        self,
+        directory: Path,
+        *,
+        retention_hours: float = 168.0,
+        tiles_hours: float | None = None,
+        now: float | None = None,
+        outbox: bool = False,
     ) -> None:
         self._directory = private(directory)
         self._retention = retention_hours * 3600.0
@@ -60,14 +69,22 @@ class SqliteHistory:
         self._order: tuple[str, ...] = ()
         self._columns: list[int] = []
         self._seen: dict[str, float] = {}
-        self._last = 0.0
+        self.last = 0.0
+        """When something was kept last (wall seconds), 0 before."""
+        self._identity: str | None = None
         self._head = Head(self._directory / "head", MOST_NAMES)
         self._keeping: Keeping | None = None
         self._database = Database(self._directory / "history.db", self._begun_anew)
-        self._keeping = Keeping(self._head, self._database, self._parts, self._retention, outbox=outbox)
+        tiles = self._retention if tiles_hours is None else tiles_hours * 3600.0
+        self._keeping = Keeping(self._head, self._database, self._parts, tiles, outbox=outbox)
         self._load_names()
         at = _clock.wall() if now is None else now
         self._keeping.begin(int(at) - int(at) % ROWS)
+
+    def work(self, act: Callable[[sqlite3.Connection], T]) -> T:
+        """Do something else with the database, under the lock; raises as :meth:`append` does."""
+        with self.lock:
+            return self._database.run(lambda: act(self.db))
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -78,7 +95,7 @@ class SqliteHistory:
         self.notices.append(notice)
         for half in (0, 1):
             self._head.clear(half)
-        self._ids, self._order = {}, ()
+        self._ids, self._order, self._identity = {}, (), None
         if self._keeping is not None:
             self._keeping.forget()
 
@@ -104,10 +121,10 @@ class SqliteHistory:
         if order != self._order:
             if not values.keys() <= self._ids.keys():
                 self._learn([name for name in order if name not in self._ids and name not in self.refused], at)
-            self._seen.update(dict.fromkeys(self._order, self._last))
+            self._seen.update(dict.fromkeys(self._order, self.last))
             self._order = order
             self._columns = [self._ids.get(name, -1) for name in order]
-        self._last = at
+        self.last = at
         row = array("d", [GAP]) * (MOST_NAMES + 1)
         figures: Iterable[float] = values.values()
         if not math.isfinite(sum(figures)):
@@ -121,7 +138,7 @@ class SqliteHistory:
         """Drop what is older than its tier is kept for, and names that have not been seen for the whole retention."""
         assert self._keeping is not None  # noqa: S101 - made with us
         yield from self._keeping.prune(at)
-        seen, self._seen = self._seen | dict.fromkeys(self._order, self._last), {}
+        seen, self._seen = self._seen | dict.fromkeys(self._order, self.last), {}
         rows = [(when, name) for name, when in seen.items()]
         for begin in range(0, len(rows), 500):
             with self.db:
@@ -260,10 +277,16 @@ class SqliteHistory:
 
     def identity(self) -> str:
         """Return what tells this database from any other, made when it is first asked for."""
-        with self.lock, self.db:
-            self.db.execute("INSERT OR IGNORE INTO facts VALUES ('identity', ?)", (os.urandom(16).hex(),))
-            (found,) = self.db.execute("SELECT value FROM facts WHERE name = 'identity'").fetchone()
-        return str(found)
+        if self._identity is None:
+
+            def find(db: sqlite3.Connection) -> str:
+                with db:
+                    db.execute("INSERT OR IGNORE INTO facts VALUES ('identity', ?)", (os.urandom(16).hex(),))
+                (found,) = db.execute("SELECT value FROM facts WHERE name = 'identity'").fetchone()
+                return str(found)
+
+            self._identity = self.work(find)
+        return self._identity
 
     def size(self) -> int:
         """Return how many bytes the history takes on disk."""

@@ -41,7 +41,7 @@ def ensure() -> None:
     _running = True
     try:
         if _beat is None:
-            _beat = arena.beat("roadworthy", kind="thread", every=1.0)
+            _beat = arena.beat("roadworthy", kind="thread", every=EVERY)
         _thread.start_new_thread(_run, ())
     except Exception as error:
         _running = False

@@ -72,7 +72,7 @@ class Watch:
         self.gauges_ns = 0
         self.handle: Any = None
         name = "asyncio" if place == 0 else f"asyncio-{place + 1}"
-        self.beat: hot.Beat | None = arena.beat(name, kind="event_loop", every=1.0) if arena is not None else None
+        self.beat: hot.Beat | None = arena.beat(name, kind="event_loop", every=TICK) if arena is not None else None
         self.lag = series.duration("asyncio.loop.lag", (), "How much later than asked for the event loop came round.")
         self.tasks = series.gauge("asyncio.tasks", (), "{task}", "Tasks that are not done.", merge="sum")
 
@@ -155,7 +155,7 @@ def _begin(loop: Any) -> Watch | None:
             place += 1
         watch = _running[place] = Watch(loop, place)
         if watch.beat is not None:
-            pulse.expect(watch.beat, NS)
+            pulse.expect(watch.beat, TICK_NS)
         loop.call_soon(watch.tick)
         pulse.every("event loop", look)
         return watch

@@ -26,6 +26,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MINUTES = 10.0
+SECONDS = 600
+"""Points that a baseline is taken from: every second of ten minutes, so that a young program soon has one."""
+
 _HOURS = Parameter("hours", "number", "How far back.", 1.0, 1 / 60, 24 * 366)
 _POINTS = Parameter("points", "integer", "At most so many points a figure.", 120, 2, 2000)
 _MINUTES = Parameter("minutes", "number", "Over how long the figures are taken.", MINUTES, 1, 24 * 60)
@@ -97,7 +100,7 @@ class PastViews:
             raise Problem(501, "cannot-do", "This agent keeps no baseline.", "It was made without one.")
         snapshot = self._now()
         start = snapshot.at - asked["minutes"] * 60
-        found = await beside(self._history.query, _baseline_names(snapshot), start, snapshot.at, MOST_POINTS)
+        found = await beside(self._history.query, _baseline_names(snapshot), start, snapshot.at, SECONDS)
         made = baselines.take(found, start, snapshot.at)
         if not made.levels:
             raise Problem(409, "too-little", "Too little was measured for a baseline.", "Wait some ten seconds.")
@@ -134,7 +137,7 @@ class PastViews:
         start = max(snapshot.at - minutes * 60, kept.end)
         found: Mapping[str, Points] = {}
         if start < snapshot.at:
-            found = await beside(self._history.query, list(kept.levels), start, snapshot.at, MOST_POINTS)
+            found = await beside(self._history.query, list(kept.levels), start, snapshot.at, SECONDS)
         differences = baselines.compare(kept, found)
         return {
             "baseline": {"start": kept.start, "end": kept.end},

@@ -45,7 +45,7 @@ const CHECKS = [
 const SIGNALS = [
   ["l", (g) => g.kind], ["l wrap", (g) => g.name], ["", (g) => show(g.count, "count")],
   ["", (g) => (known(g.last) ? ago(g.last) : none)],
-  ["l", (g) => ({ pill: known(g.last) ? (g.stale ? "warning" : "ok") : g.declared ? "error" : "unknown", text: known(g.last) ? (g.stale ? "late" : "") : g.declared ? "declared, never came" : "not seen" })],
+  ["l", (g) => ({ pill: known(g.last) ? (g.stale ? "warning" : "ok") : g.count ? "unknown" : g.declared ? "error" : "unknown", text: known(g.last) ? (g.stale ? "late" : "") : g.count ? "before we looked" : g.declared ? "declared, never came" : "not seen" })],
 ];
 const STARTS = [
   ["l", (u) => clock(u.at)], ["l", (u) => (known(u.slot) ? `${u.slot}` : none)], ["", (u) => (known(u.total) ? span(u.total) : "under way")],
