@@ -42,7 +42,7 @@ def test_a_record_that_a_handler_prints_is_shown_once_and_nothing_again_after_a_
         logged = [text for kind, text in shown(seen) if kind == "log"]
         assert len(logged) == len(set(logged)) > 30
 
-        wait_for(lambda: (running.state_dir / "memory.json").exists(), "the agent remembers")
+        wait_for((running.state_dir / "memory.json").exists, "the agent remembers")
         before = json.loads((running.run_dir / "agent.json").read_text())["pid"]
         remembered = json.loads((running.state_dir / "memory.json").read_text())["output"]
         assert remembered["out-0-1"][1] > 0

@@ -70,8 +70,8 @@ def test_the_figures_of_a_run_are_in_every_output(running):
     assert data_bytes(running) == 12345.0
     exported = json.loads(command(running, "export", "app", "--path", "-"))
     assert any(one["name"] == "world.entities" for one in exported["series"])
-    assert "world" in command(running, "status", "app", "--signals")
-    assert f"pid {exported['agent_pid']}" in command(running, "status", "app", "--self")
+    assert "world" in attempt(running, "status", "app", "--signals")
+    assert f"pid {exported['agent_pid']}" in attempt(running, "status", "app", "--self")
 
 
 def metrics(running):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from roadworthy.agent.incidents import write_atomically
+from roadworthy.agent.statefiles import write_atomically
 from roadworthy.errors import Unavailable
 from roadworthy.watch.baseline import Baseline
 

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from roadworthy import _clock
 from roadworthy.agent import probes
-from roadworthy.agent.probes import InThread, Outcome, Probe
+from roadworthy.agent.outcome import InThread, Outcome, Probe
 from roadworthy.config.values import CheckSetting, RunSettings
 from roadworthy.log.redact import redact
 from roadworthy.types import CheckResult, Snapshot, Status

@@ -10,22 +10,21 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from roadworthy import _clock
-from roadworthy.agent.incidents import check_schema, write_atomically
+from roadworthy.agent.process import OpenArena, Process, process_of, works
+from roadworthy.agent.statefiles import check_schema, write_atomically
 from roadworthy.arena import reader as arenas
-from roadworthy.arena.layout import FLAG_DESCENDANT, FLAG_INJECTED
 from roadworthy.arena.merge import Merger, Part, merge
 from roadworthy.arena.totals import Totals, retire
 from roadworthy.errors import ArenaError, RoadworthyError, Unavailable
-from roadworthy.types import Beat, Event, EventKind, InFlight, Series, Startup, StartupStep
-from roadworthy.watch.operations import attempt
+from roadworthy.types import Event, EventKind, Series
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from roadworthy.arena.records import RawInFlight, RawMark, RawSeries
+    from roadworthy.arena.records import RawSeries
 
 SCHEMA: Final = 1
 PATIENCE: Final = 3
@@ -33,47 +32,10 @@ PATIENCE: Final = 3
 
 RETRY_EVERY: Final = 10
 MOST_BROKEN: Final = 20
-WORK: Final = frozenset({"heartbeat", "loop", "progress"})
-"""Kinds of beats that tell that a program does its work; the others tell that the interpreter is well."""
-
-LISTENING: Final = "listening"
-"""The checkpoint of a program that listens on its ``--port``."""
-
 STATE_FILE: Final = "totals.json"
 """The totals of the dead, in the state directory."""
 
 _LEVELS: Final = {0: "notset", 1: "debug", 2: "info", 3: "warning", 4: "error", 5: "critical"}
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """One process's arena at one instant; ``alive`` by boot id, pid and start time.
-
-    ``recorded`` grows whenever a histogram of an operation was found to have moved.
-    """
-
-    key: str
-    pid: int
-    start_ticks: int
-    slot: int | None
-    generation: int
-    alive: bool
-    closed: bool
-    injected: bool
-    descendant: bool
-    info: Mapping[str, Any]
-    beats: tuple[Beat, ...]
-    frames: Mapping[str, float]
-    turns: Mapping[str, int]
-    in_flight: tuple[InFlight, ...]
-    startup: Startup | None
-    stack_signal: int
-    stack_fd: int
-    python: str
-    created: float
-    created_ns: int
-    marked_ready: bool
-    recorded: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,36 +66,6 @@ class Collected:
         return found[-1] if found else None
 
 
-class _Open:
-    """A reader that is kept open, and how far its events were taken."""
-
-    __slots__ = ("dead", "key", "known", "last_seq", "names", "reader", "recorded")
-
-    def __init__(self, reader: arenas.Reader, key: str, last_seq: int) -> None:
-        self.reader = reader
-        self.key = key
-        self.last_seq = last_seq
-        self.dead = False
-        self.known: set[int] = set()
-        self.names: dict[int, str] = {}
-        self.recorded = 0
-
-    def learn(self, changed: Iterable[RawSeries]) -> None:
-        """Learn the names of operations that are new, and count the histograms of operations that moved."""
-        for one in changed:
-            if one.number not in self.known:
-                self.known.add(one.number)
-                found = attempt(one.name, one.labels, one.unit)
-                if found is not None:
-                    self.names[one.number] = found.name
-            if one.buckets is not None and one.number in self.names:
-                self.recorded += 1
-
-    def operation(self, raw: RawInFlight) -> str:
-        """Return the name that an operation in flight has in the table of operations."""
-        return self.names.get(raw.number, raw.name)
-
-
 class Collector:
     """Reads the arenas below ``directory``; totals live below ``state``. :meth:`close` unmaps.
 
@@ -144,7 +76,7 @@ class Collector:
     def __init__(self, directory: Path, state: Path, positions: Mapping[str, int] | None = None) -> None:
         self._directory = directory
         self._file = state / STATE_FILE
-        self._open: dict[Path, _Open] = {}
+        self._open: dict[Path, OpenArena] = {}
         self._broken: dict[Path, tuple[str, int]] = {}
         self._totals = Totals()
         self._merger = Merger()
@@ -177,7 +109,7 @@ class Collector:
                 reader.refresh()
                 changed = reader.take_changed()
                 one.learn(changed)
-                process = _process(one, now_ns, now)
+                process = process_of(one, now_ns, now)
                 self._events(one, process, now_ns, now, events, known)
             except (ArenaError, Unavailable) as error:
                 self._break(path, str(error))
@@ -221,7 +153,7 @@ class Collector:
             except (RoadworthyError, OSError):
                 continue  # it is just being made, or broken, which collect() reports
             try:
-                if (reader.pid == pid or (reader.slot, reader.generation) == (slot, generation)) and _works(reader):
+                if (reader.pid == pid or (reader.slot, reader.generation) == (slot, generation)) and works(reader):
                     return True
             finally:
                 if one is None:
@@ -252,7 +184,7 @@ class Collector:
                 self._break(path, str(error))
                 continue
             self._broken.pop(path, None)
-            self._open[path] = _Open(reader, key, -1)
+            self._open[path] = OpenArena(reader, key, -1)
 
     def _break(self, path: Path, why: str) -> None:
         """Note a file that cannot be read; one that is just being made gets a few seconds before it is reported."""
@@ -265,7 +197,7 @@ class Collector:
             self._broken[path] = (said, tries)
 
     def _events(
-        self, one: _Open, process: Process, now_ns: int, now: float, events: list[Event], known: list[Event]
+        self, one: OpenArena, process: Process, now_ns: int, now: float, events: list[Event], known: list[Event]
     ) -> None:
         first = one.last_seq < 0
         found, missed = one.reader.events(one.last_seq, dead=one.dead)
@@ -323,7 +255,7 @@ class Collector:
             arenas.remove(path)
             (self._directory / f"stacks-{one.reader.pid}").unlink(missing_ok=True)
 
-    def _find(self, key: str) -> _Open | None:
+    def _find(self, key: str) -> OpenArena | None:
         return next((one for one in self._open.values() if one.key == key), None)
 
     def close(self) -> None:
@@ -362,91 +294,6 @@ class Collector:
         self.notices.append(f"the totals of ended processes could not be read ({why}); set aside as {aside.name}")
 
 
-def _works(reader: arenas.Reader) -> bool:
-    return (
-        any(beat.kind in WORK and beat.last_ns is not None for beat in reader.beats())
-        or any(map(_ready, reader.marks()))
-        or bool(reader.inflight())
-    )
-
-
-def _ready(mark: RawMark) -> bool:
-    """Return whether the program said that it is ready, or took the port that the keeper holds for it."""
-    return mark.kind == "ready" or (mark.kind == "checkpoint" and mark.label == LISTENING)
-
-
-def _process(one: _Open, now_ns: int, now: float) -> Process:
-    reader = one.reader
-    beats = reader.beats()
-    marks = reader.marks()
-    return Process(
-        key=one.key,
-        pid=reader.pid,
-        start_ticks=reader.start_ticks,
-        slot=reader.slot,
-        generation=reader.generation,
-        alive=not one.dead,
-        closed=reader.closed,
-        injected=bool(reader.flags & FLAG_INJECTED),
-        descendant=bool(reader.flags & FLAG_DESCENDANT),
-        info=reader.info,
-        beats=tuple(
-            Beat(
-                name=beat.name,
-                kind=beat.kind,
-                pid=reader.pid,
-                slot=reader.slot,
-                count=beat.count,
-                age=None if beat.last_ns is None else max(0.0, (now_ns - beat.last_ns) / _clock.NS),
-                every=None if beat.every_ns is None else beat.every_ns / _clock.NS,
-            )
-            for beat in beats
-        ),
-        frames={
-            beat.name: max(0.0, (now_ns - beat.frame_ns) / _clock.NS) for beat in beats if beat.frame_ns is not None
-        },
-        turns={beat.name: beat.turns for beat in beats if beat.turns > 0},
-        in_flight=tuple(
-            InFlight(
-                name=one.operation(raw),
-                pid=reader.pid,
-                slot=reader.slot,
-                age=max(0.0, (now_ns - raw.start_ns) / _clock.NS),
-                context=raw.context,
-                parent=raw.parent,
-                thread=raw.thread,
-            )
-            for raw in reader.inflight()
-        ),
-        startup=_startup(reader, marks, now_ns, now),
-        stack_signal=reader.stack_signal,
-        stack_fd=reader.stack_fd,
-        python=_version(reader.python),
-        created=reader.created_wall_ns / _clock.NS,
-        created_ns=reader.created_ns,
-        marked_ready=any(map(_ready, marks)),
-        recorded=one.recorded,
-    )
-
-
-def _startup(reader: arenas.Reader, marks: list[RawMark], now_ns: int, now: float) -> Startup | None:
-    if not marks:
-        return None
-    began = next((mark.at_ns for mark in marks if mark.kind == "began"), reader.created_ns)
-    steps: list[StartupStep] = []
-    before = 0.0
-    total: float | None = None
-    for mark in marks:
-        if mark.kind == "began":
-            continue
-        at = max(0.0, (mark.at_ns - began) / _clock.NS)
-        steps.append(StartupStep(mark.label or mark.kind, at, max(0.0, at - before)))
-        before = at
-        if mark.kind == "ready" and total is None:
-            total = at
-    return Startup(reader.pid, reader.slot, now - (now_ns - began) / _clock.NS, total, tuple(steps))
-
-
 def _touched(series: Iterable[RawSeries], now_ns: int, now: float, touched: dict[str, float]) -> None:
     newest: dict[str, int] = {}
     for one in series:
@@ -454,8 +301,3 @@ def _touched(series: Iterable[RawSeries], now_ns: int, now: float, touched: dict
             newest[one.name] = one.updated_ns
     for name, at_ns in newest.items():
         touched[name] = max(touched.get(name, 0.0), now - (now_ns - at_ns) / _clock.NS)
-
-
-def _version(number: int) -> str:
-    """Return ``sys.hexversion`` as people write it."""
-    return f"{number >> 24 & 255}.{number >> 16 & 255}.{number >> 8 & 255}" if number > 0 else ""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from roadworthy.agent.checks import Declared
-from roadworthy.agent.probes import Outcome
+from roadworthy.agent.outcome import Outcome
 from roadworthy.errors import RoadworthyError, Unavailable
 from roadworthy.types import Status
 

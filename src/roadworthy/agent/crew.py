@@ -14,7 +14,7 @@ from roadworthy.types import ExitStatus, WorkerState
 from roadworthy.watch.words import exit_words
 
 if TYPE_CHECKING:
-    from roadworthy.agent.collect import Process
+    from roadworthy.agent.process import Process
     from roadworthy.watch.liveness import Judgement
 
 SETTLED_AFTER: Final = 1.0

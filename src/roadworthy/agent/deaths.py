@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from roadworthy import _clock
-from roadworthy.agent import incidents as last_words
+from roadworthy.agent import lastwords as last_words
+from roadworthy.agent import oom as out_of_memory
 from roadworthy.agent import stacks
 from roadworthy.agent.collect import Collected
 from roadworthy.agent.host import oom_kills
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from roadworthy.agent.collect import Collector
     from roadworthy.agent.crew import Member, Observation
+    from roadworthy.agent.incidents import Incidents
     from roadworthy.agent.journal import Journal
     from roadworthy.types import IncidentSummary, Worker
 
@@ -43,7 +45,7 @@ class Deaths:
         *,
         arena: Path,
         collector: Collector,
-        incidents: last_words.Incidents,
+        incidents: Incidents,
         journal: Journal,
         keeper: KeeperLink | None,
         wake: Callable[[], None],
@@ -112,7 +114,7 @@ class Deaths:
     def _was_oom(self, signal: int | None, pid: int) -> bool:
         if signal != 9:  # noqa: PLR2004 - SIGKILL
             return False
-        return last_words.was_oom(signal, pid, self.oom_kills, oom_kills(), last_words.read_kernel_log())
+        return out_of_memory.was_oom(signal, pid, self.oom_kills, oom_kills(), out_of_memory.read_kernel_log())
 
     def _gather(self, now: float, slot: int | None, pid: int, generation: int | None) -> last_words.LastWords:
         own = [process for process in self.collected.processes if process.pid == pid]

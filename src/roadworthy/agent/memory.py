@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Final
 
 from roadworthy.agent.errorlog import ErrorLog
-from roadworthy.agent.incidents import check_schema, write_atomically
+from roadworthy.agent.statefiles import check_schema, write_atomically
 from roadworthy.types import Startup, StartupStep
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from roadworthy._clock import NS
-from roadworthy.agent.collect import WORK
 from roadworthy.agent.crew import Member, Observation
+from roadworthy.agent.process import WORK
 from roadworthy.types import InFlight, Liveness, WorkerState
 from roadworthy.watch.liveness import Judgement, Limits, Pulse, Signs, judge
 
 if TYPE_CHECKING:
-    from roadworthy.agent.collect import Process
+    from roadworthy.agent.process import Process
     from roadworthy.agent.sample import Sample
     from roadworthy.config.values import HangPolicy
 

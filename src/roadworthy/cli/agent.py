@@ -22,10 +22,10 @@ from roadworthy.agent.control import Control, supervisor_verbs
 from roadworthy.agent.history.late import open_history
 from roadworthy.agent.history.sqlite import SqliteHistory
 from roadworthy.agent.host import listens
-from roadworthy.agent.incidents import write_atomically
 from roadworthy.agent.link import KeeperLink, PidfdWatch
 from roadworthy.agent.loop import Agent
 from roadworthy.agent.server import Server, new_token
+from roadworthy.agent.statefiles import write_atomically
 from roadworthy.agent.supervisor import Supervisor
 from roadworthy.agent.watchfiles import EVERY as SOURCES_EVERY
 from roadworthy.agent.watchfiles import SourceWatch

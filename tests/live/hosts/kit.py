@@ -175,4 +175,3 @@ def signal(snapshot: dict, kind: str, name: str | None = None) -> int:
     return sum(one["count"] for one in snapshot["signals"] if one["kind"] == kind and name in {None, one["name"]})
 
 
-__all__ = ["NotSeen", "Running", "wait_for"]

@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from roadworthy.agent import probes
+from roadworthy.agent import network, probes
 from roadworthy.agent.checks import CheckRunner, Declared, builtin, by_name
-from roadworthy.agent.probes import InThread, Outcome, probe_for
+from roadworthy.agent.outcome import InThread, Outcome
+from roadworthy.agent.probes import probe_for
 from roadworthy.config.values import CheckSetting, RunSettings
 from roadworthy.errors import ConfigurationError
 from roadworthy.types import Status
@@ -166,7 +167,7 @@ def postgres_server(kind, body=b""):
 def test_postgresql_without_psycopg_verifies_what_it_can_and_says_what_it_cannot(kind, body, status):
     async def work():
         async with server(postgres_server(kind, body)) as port:
-            return await probes._postgresql_plain(urlsplit(f"postgresql://me:pw@127.0.0.1:{port}/db"))
+            return await network._postgresql_plain(urlsplit(f"postgresql://me:pw@127.0.0.1:{port}/db"))
 
     found = run(work())
     assert found.status is status, found

@@ -8,7 +8,9 @@ import pytest
 
 from roadworthy.agent import incidents
 from roadworthy.agent.history.sqlite import SqliteHistory
-from roadworthy.agent.incidents import Curves, Incidents, LastWords, bundle, of_death, of_hang, tail, was_oom
+from roadworthy.agent.incidents import Incidents
+from roadworthy.agent.lastwords import Curves, LastWords, bundle, of_death, of_hang, tail
+from roadworthy.agent.oom import was_oom
 from roadworthy.errors import RoadworthyError
 from roadworthy.types import Event, EventKind, Histogram, InFlight, Kind, Resources, Series
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from roadworthy.agent.collect import Process
 from roadworthy.agent.crew import Member, Watched
+from roadworthy.agent.process import Process
 from roadworthy.agent.sample import ProcessSample, Sample
 from roadworthy.agent.vitals import Vitals
 from roadworthy.config.values import HangPolicy
