@@ -121,7 +121,7 @@ class Temporary(RoadworthyError):
 
 
 def problem(status: int, phrase: str, code: str, detail: str, hint: str = "") -> dict[str, object]:
-    """Return a problem document (RFC 9457) for an HTTP answer: ``phrase`` names the status, ``code`` is for programs."""
+    """Return a problem document (RFC 9457) of an HTTP answer; ``phrase`` names the status, ``code`` for programs."""
     document: dict[str, object] = {
         "type": "about:blank",
         "title": phrase,

@@ -54,7 +54,7 @@ def test_the_figures_of_a_run_are_in_every_output(running):
         "work is measured and the collector was asked",
     )
     report = running.get("/api/performance/report")
-    assert report["startup"]["bottlenecks"][0]["label"] in {"database_connected", "ready"}
+    assert {step["label"] for step in report["startup"]["steps"]} == {"initialized", "database_connected", "ready"}
     assert report["resources"]["cache_hit_rates"]["tiles.cache.hit_rate"] == 0.93
     assert any(one["operation"] == "trivial" for one in report["hints"])
     assert report["memory_impact"][0]["operation"] == "extraction"
@@ -190,3 +190,15 @@ def test_sampled_operations_and_errors_are_still_counted_right(tmp_path):
         kept = [one for one in snapshot["events"] if one["kind"] == "error"]
         assert 1 <= len(kept) < errors / 2
         assert "some errors will be counted and not kept" in running.text()
+
+
+@pytest.mark.parametrize(("options", "seen"), [((), {"warning"}), (("--log-level", "info"), {"warning", "info"})])
+def test_the_log_level_that_the_operator_asks_for_is_the_root_loggers(tmp_path, options, seen):
+    text = "import logging, time; logging.info('told'); logging.debug('not told'); logging.warning('w'); time.sleep(60)"
+    with Running(tmp_path / "home", [sys.executable, "-c", text], options=options) as running:
+        running.agent()
+        snapshot = running.until(
+            lambda one: any(found["name"] == "log.records" for found in one["series"]), "records are counted"
+        )
+    levels = {found["labels"]["level"] for found in snapshot["series"] if found["name"] == "log.records"}
+    assert levels == seen

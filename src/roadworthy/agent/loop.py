@@ -11,37 +11,29 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from roadworthy import _clock
 from roadworthy.agent import picture, room
 from roadworthy.agent.checks import HEALTH_URL, AppChecks, CheckRunner, builtin
-from roadworthy.agent.collect import Collected, Collector
 from roadworthy.agent.crew import SETTLED_AFTER, Crew, Member, Observation, Watched
 from roadworthy.agent.deaths import Deaths, KeeperLink
-from roadworthy.agent.echoes import Echoes
 from roadworthy.agent.incidents import Incidents
 from roadworthy.agent.injection import Absences
+from roadworthy.agent.intake import Intake
 from roadworthy.agent.journal import Journal
-from roadworthy.agent.memory import Memory
-from roadworthy.agent.outlook import Outlook
-from roadworthy.agent.output import Output
+from roadworthy.agent.outlook import Outlook, size
 from roadworthy.agent.sample import Sample, new_sampler
-from roadworthy.agent.signals import SignalBook
 from roadworthy.agent.vitals import Vitals
-from roadworthy.log.redact import redact, redact_argv
+from roadworthy.log.redact import redact
 from roadworthy.types import Event, History, Snapshot, Startup, Status, Verdict, Worker, WorkerState
 from roadworthy.watch import gauges as charts
 from roadworthy.watch import health
 from roadworthy.watch import starts as startups
-from roadworthy.watch.operations import Windows
-from roadworthy.watch.record import Record
 from roadworthy.watch.trends import FIGURES, MOST_POINTS, Trend, limits, trend
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from roadworthy.agent.collect import Collected
     from roadworthy.agent.stacks import Stacks
     from roadworthy.config.places import Places
     from roadworthy.config.values import RunSettings
@@ -84,22 +76,16 @@ class Agent:
         self._watched = Watched() if crew is None else None
         self._crew: Crew = crew or self._watched or Watched()
         self._control = control
-        self._memory = Memory(places.state)
-        self._collector = Collector(places.arena, places.state, self._memory.positions)
+        self._journal = Journal()
+        self._intake = Intake(places, self._journal)
         self._sampler = new_sampler(disk_path=str(places.state), redact=redact)
         self._absences = Absences(places.arena, inject=settings.inject)
-        self._output = Output(places.arena, self._memory.offsets)
-        self._echoes = Echoes()
         self._vitals = Vitals(settings.hang)
-        self._windows = Windows()
         self._gauges = charts.Gauges()
-        self._record = Record()
-        self._signals = SignalBook()
-        self._journal = Journal()
         self._wake = asyncio.Event()
         self._deaths = Deaths(
             arena=places.arena,
-            collector=self._collector,
+            collector=self._intake.collector,
             incidents=Incidents(settings.app, places.state / "incidents", history),
             journal=self._journal,
             keeper=keeper_link,
@@ -111,11 +97,11 @@ class Agent:
         self._checks.changed = self._journal.check
         self._subscribers: list[Callable[[Snapshot], None]] = []
         self._snapshot: Snapshot | None = None
-        self._startups: list[Startup] = list(self._memory.startups)
-        self._command = _shown(settings.command)
+        self._startups: list[Startup] = list(self._intake.memory.startups)
+        self._command = picture.shown(settings.command)
         self._tick = 0
         self._tick_seconds: float | None = None
-        self._state_bytes: int | None = None
+        self._state_bytes: float | None = None
         self._began = _clock.wall()
         self._was_ready = False
 
@@ -160,7 +146,7 @@ class Agent:
 
     def frequency(self, fingerprint: str) -> tuple[tuple[float, int], ...]:
         """Return errors a minute of one error group: (start of the minute, count)."""
-        return self._memory.errors.frequency(fingerprint)
+        return self._intake.memory.errors.frequency(fingerprint)
 
     def trends(self, hours: float = 2.0) -> dict[str, Trend]:
         """Return where the main figures went over the last ``hours``, with the time left until a limit is reached.
@@ -264,7 +250,7 @@ class Agent:
         now = _clock.wall()
         return any(
             (self.settings.port is None and one.started is not None and now - one.started >= SETTLED_AFTER)
-            or self._collector.shows_work(one.pid or 0, one.slot, one.generation)
+            or self._intake.collector.shows_work(one.pid or 0, one.slot, one.generation)
             for one in starting
         )
 
@@ -279,8 +265,7 @@ class Agent:
         await self._outlook.close()
         self._read(_clock.monotonic_ns(), _clock.wall(), self._crew.members())
         self._deaths.retire(self._crew.members())
-        self._remember(force=True)
-        self._collector.close()
+        self._intake.close(self._startups)
         self._sampler.close()
 
     def tick(self) -> Snapshot:
@@ -314,29 +299,13 @@ class Agent:
 
     def _read(self, now_ns: int, now: float, members: Sequence[Member]) -> Collected:
         """Read all arenas and output files, and hand on what is new in them; nothing new may be read elsewhere."""
-        # The output first: what a logging handler has printed until now is in the arena by the time that is read.
-        lines = self._output.read(now, [(one.slot, one.generation, one.pid) for one in members if one.pid is not None])
-        collected = self._deaths.collected = self._collector.collect(now_ns, now)
-        self._echoes.hear(now, collected.events)
-        self._windows.update(now_ns / _clock.NS, collected.changed)
-        self._record.metrics(collected.changed, collected.series if collected.anew else None)
-        self._journal.add((*collected.known, *collected.events, *self._echoes.without(lines)))
-        self._memory.errors.take(collected.events)
-        self._signals.events(collected.events)
-        self._signals.output(self._output.last or now, self._output.grown)
-        self._signals.series(now, collected.changed)
-        self._signals.gauges(collected.gauges_set)
-        self._signals.beats(now, [beat for process in collected.processes if process.alive for beat in process.beats])
-        for notices in (self._collector.notices, self._memory.notices):
-            for notice in notices:
-                self.note(notice, level="error")
-            notices.clear()
+        collected = self._deaths.collected = self._intake.read(now_ns, now, members)
         return collected
 
     def _run_checks(self, now: float) -> None:
         if self._control is not None:
             self._checks.declare(self._control)
-        self._signals.checks([one for one in self._checks.results() if one.source == "app"])
+        self._intake.signals.checks([one for one in self._checks.results() if one.source == "app"])
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -362,7 +331,7 @@ class Agent:
         self._startups = picture.merge_startups(self._startups, startups.completed(workers, starts), STARTUPS_KEPT)
         figures = self._gauges.at(
             mono,
-            windows=self._windows,
+            windows=self._intake.windows,
             series=collected.series,
             beats=beats,
             in_flight=len(in_flight) if alive else None,
@@ -370,7 +339,7 @@ class Agent:
         )
         if self._tick % SIZE_EVERY == 1:
             self._absences.sweep()
-            self._state_bytes = _size(self._state)
+            self._state_bytes = size(str(self._state))
         own = picture.overhead(sample, collected, tick_seconds=self._tick_seconds, state_bytes=self._state_bytes)
         started = self.program_started or min((one.started for one in workers if one.started), default=self._began)
         return Snapshot(
@@ -384,13 +353,13 @@ class Agent:
             resources=sample.total,
             system=sample.system,
             series=collected.series,
-            operations=self._windows.operations(mono, picture.counted(in_flight)),
+            operations=self._intake.windows.operations(mono, picture.counted(in_flight)),
             in_flight=in_flight,
             beats=beats,
             checks=self._checks.results(),
-            errors=self._memory.errors.groups(),
+            errors=self._intake.memory.errors.groups(),
             incidents=self._deaths.recent(),
-            signals=self._signals.signals(now),
+            signals=self._intake.signals.signals(now),
             startups=tuple(self._startups),
             events=self._journal.newest(EVENTS_SHOWN),
             gauges={**figures, **self._outlook.figures(own)},
@@ -419,7 +388,7 @@ class Agent:
                 health.Hung(slot, seen.judgement.reason) for slot, seen in observations.items() if seen.judgement.hung
             ),
             checks=self._checks.results(),
-            work=self._windows.work(mono),
+            work=self._intake.windows.work(mono),
             system=sample.system,
             memory_percent=sample.total.memory_percent,
             fds=fds,
@@ -438,24 +407,13 @@ class Agent:
 
     def _keep(self, snapshot: Snapshot) -> None:
         """Write the tick's figures to the history; a full disk is a finding and ends nothing."""
-        recorded = self._record.figures(
-            snapshot.gauges,
-            snapshot.resources,
-            {worker.slot: worker.resources for worker in snapshot.workers},
-            snapshot.operations,
-            snapshot.system,
-            self._windows.distributions(),
-        )
+        recorded = self._intake.figures(snapshot)
         self._journal.attempt("history", lambda: self._history.append(snapshot.at, recorded))
         notices: list[str] = getattr(self._history, "notices", [])
         while notices:
             self.note(notices.pop(0), level="error")
         if self._tick % REMEMBER_EVERY == 0:
-            self._remember()
-
-    def _remember(self, *, force: bool = False) -> None:
-        positions, offsets = self._collector.positions(), self._output.offsets()
-        self._journal.attempt("state", lambda: self._memory.save(positions, self._startups, offsets, force=force))
+            self._intake.remember(self._startups)
 
     def _publish(self, snapshot: Snapshot) -> None:
         for callback in list(self._subscribers):
@@ -464,18 +422,3 @@ class Agent:
             except Exception as error:  # noqa: BLE001 - a view that breaks must not end the watching; it is shown
                 self._subscribers.remove(callback)
                 self._journal.fail("view", f"a subscriber was dropped: {type(error).__name__}: {error}")
-
-
-def _shown(command: Sequence[str]) -> tuple[str, ...]:
-    """Return a command line word by word, without secrets; whether a word is one may depend on the word before."""
-    shown = [redact_argv(command[:1])] if command else []
-    for before, word in pairwise(command):
-        shown.append(redact_argv((before, word))[len(redact_argv((before,))) + 1 :])
-    return tuple(shown)
-
-
-def _size(directory: Path) -> int | None:
-    try:
-        return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
-    except OSError:
-        return None

@@ -57,19 +57,14 @@ class Memory:
             self.errors, self.positions, self.offsets, self.startups = ErrorLog(), {}, {}, []
             self.notices.append(f"the agent's memory could not be read ({error}); set aside as {aside.name}")
 
-    def save(
-        self,
-        positions: Mapping[str, int],
-        startups: Iterable[Startup],
-        offsets: Mapping[str, tuple[int, int]],
-        *,
-        force: bool = False,
-    ) -> None:
-        """Write when something changed; raises :class:`Exhausted` or :class:`Unavailable` when that fails.
+    def told(
+        self, positions: Mapping[str, int], startups: Iterable[Startup], offsets: Mapping[str, tuple[int, int]]
+    ) -> str:
+        """Return what is to be saved.
 
         ``positions`` tell how far the events of each arena were taken, ``offsets`` how far each output file was read.
         """
-        text = json.dumps(
+        return json.dumps(
             {
                 "schema": SCHEMA,
                 "positions": dict(positions),
@@ -78,6 +73,9 @@ class Memory:
                 "startups": [asdict(one) for one in startups],
             }
         )
-        if force or text != self._saved:
+
+    def write(self, text: str) -> None:
+        """Save it when something changed; raises :class:`Exhausted` or :class:`Unavailable` when that fails."""
+        if text != self._saved:
             write_atomically(self._file, text)
             self._saved = text

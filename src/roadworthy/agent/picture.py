@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from roadworthy.log.redact import redact_argv
 from roadworthy.types import Liveness, Overhead, Resources, Worker, WorkerState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from roadworthy.agent.collect import Collected
     from roadworthy.agent.crew import Member, Observation
@@ -97,7 +99,9 @@ def merge_startups(known: Iterable[Startup], seen: Iterable[Startup], most: int)
     return starts[-most:]
 
 
-def overhead(sample: Sample, collected: Collected, *, tick_seconds: float | None, state_bytes: int | None) -> Overhead:
+def overhead(
+    sample: Sample, collected: Collected, *, tick_seconds: float | None, state_bytes: float | None
+) -> Overhead:
     """Return what roadworthy itself uses."""
 
     def used(process: ProcessSample | None) -> tuple[float | None, int | None]:
@@ -107,10 +111,18 @@ def overhead(sample: Sample, collected: Collected, *, tick_seconds: float | None
         *used(sample.agent),
         *used(sample.keeper),
         arena_bytes=collected.arena_bytes,
-        state_bytes=state_bytes,
+        state_bytes=None if state_bytes is None else int(state_bytes),
         series=len(collected.series),
         tick_seconds=tick_seconds,
         events_missed=collected.missed,
         series_overflowed=collected.overflowed,
         internal_errors=collected.internal_errors,
     )
+
+
+def shown(command: Sequence[str]) -> tuple[str, ...]:
+    """Return a command line word by word, without secrets; whether a word is one may depend on the word before."""
+    words = [redact_argv(command[:1])] if command else []
+    for before, word in pairwise(command):
+        words.append(redact_argv((before, word))[len(redact_argv((before,))) + 1 :])
+    return tuple(words)

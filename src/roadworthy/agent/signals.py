@@ -109,6 +109,8 @@ class SignalBook:
                 if counted is None:
                     continue
                 counted.entry.declared = True
+            if counted.count and one.kind is Kind.GAUGE:
+                continue  # it is there; when it was set is taken by gauges()
             count = _count(one)
             gained = int(count) - counted.count
             if gained:

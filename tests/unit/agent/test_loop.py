@@ -376,7 +376,7 @@ def test_the_first_sign_of_work_is_found_between_two_ticks_without_taking_anythi
     agent.tick()
     arena.beat("asyncio", "event_loop").beat(_clock.monotonic_ns())
     arena.event("log", 20, "app", "hello")
-    look = agent._collector.shows_work
+    look = agent._intake.collector.shows_work
     assert not look(os.getpid(), 0, 1), "an interpreter that is well is no work"
     if sign == "heartbeat":
         arena.beat("main", "heartbeat").beat(_clock.monotonic_ns())

@@ -43,6 +43,15 @@ def test_all_rows_together_come_back_and_rows_without_values_are_left_out():
     assert all(same(*pair) for number, row in rows.items() for pair in zip(row, found[number], strict=True))
 
 
+@pytest.mark.parametrize("column", range(len(ROWS)), ids=ROWS)
+def test_one_row_alone_is_the_same(column):
+    block = encode(dict(enumerate(ROWS.values())))
+    (found,) = decode(block, column).items()
+    assert found[0] == column
+    assert all(same(*pair) for pair in zip(decode(block)[column], found[1], strict=True))
+    assert decode(block, 99) == {}
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(

@@ -12,7 +12,7 @@ from roadworthy.arena.layout import add_buckets, bucket_of, quantile
 from roadworthy.arena.merge import Merger, Part, merge
 from roadworthy.arena.records import RawSeries
 from roadworthy.arena.totals import MOST_RETIRED, Totals, retire
-from roadworthy.types import Kind
+from roadworthy.types import Kind, Series
 
 A, B, C = "abcdef01-10-5-0", "abcdef01-20-5-0", "abcdef01-30-5-0"
 
@@ -41,6 +41,13 @@ def histogram(numbers, scale=1e9):
 def test_counters_add_up_over_processes_and_over_slots_declared_twice():
     (one,) = merge([(A, [counter(2), counter(0)]), (B, [counter(3)])])
     assert (one.kind, one.value, one.unit, one.help) == (Kind.COUNTER, 5.0, "1", "help")
+
+
+def test_a_merged_series_is_as_if_it_was_made_by_its_constructor():
+    (one,) = merge([(A, [counter(2, labels=(("a", "1"),))])])
+    made = Series("c", Kind.COUNTER, (("a", "1"),), "1", "help", 2.0)
+    assert (one, hash(one), repr(one)) == (made, hash(made), repr(made))
+    assert [name for name in Series.__slots__ if not hasattr(one, name)] == []
 
 
 def test_labels_and_kinds_stay_apart():

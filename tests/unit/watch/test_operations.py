@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from roadworthy.arena.layout import bucket_of, quantile
 from roadworthy.types import Histogram, Kind, Series
-from roadworthy.watch.operations import OPERATIONS, REQUESTS, Windows, attempt, worst_first
+from roadworthy.watch.operations import MEMORY, MOST_DISTRIBUTIONS, OPERATIONS, REQUESTS, Windows, attempt, worst_first
 from roadworthy.watch.sliding import quantiles
 
 MS = 1_000_000
@@ -157,3 +158,43 @@ def test_memory_is_bounded_by_names(windows):
     assert len(windows.operations(1.0, {})) == 2_000
     assert windows.untracked == 10
     assert math.isclose(windows.window(1.0, frozenset({"operation"})).rate or 0.0, 2_000.0)
+
+
+def test_an_operations_memory_change_is_that_of_its_last_run_also_when_it_is_quiet(program, windows):
+    change = Series(MEMORY, Kind.GAUGE, (("operation", "x"),), "By", value=4096.0)
+    program.record("x", 1)
+    program.record("y", 1)
+    windows.update(1.0, [*program.series(), change])
+    assert {one.name: one.memory_change for one in windows.operations(1.0, {})} == {"x": 4096.0, "y": None}
+    windows.update(400.0, [])
+    windows.operations(400.0, {})
+    windows.update(401.0, [replace(change, value=-512.0)])
+    assert {one.name: one.memory_change for one in windows.operations(401.0, {})} == {"x": -512.0, "y": None}
+
+
+def test_histograms_that_are_no_operations_have_a_count_and_a_95th_percentile_of_the_last_minute(program, windows):
+    def upload(sizes):
+        buckets = {}
+        for size in sizes:
+            buckets[bucket_of(size)] = buckets.get(bucket_of(size), 0) + 1
+        histogram = Histogram(buckets, float(sum(sizes)), float(max(sizes)), 1.0)
+        return Series("upload.size", Kind.HISTOGRAM, (("to", "disk"),), "By", histogram=histogram)
+
+    program.record("x", 1)
+    windows.update(1.0, [*program.series(), upload(range(1000, 2001))])
+    (found,) = windows.distributions()
+    assert (found.name, found.count) == ("upload.size{to=disk}", 1001)
+    assert found.p95 == pytest.approx(1950, rel=0.0625)
+    assert [one.name for one in windows.operations(1.0, {})] == ["x"]
+    assert windows.kinds() == {"operation"}
+    windows.update(62.0, [])
+    assert windows.distributions()[0].p95 is None
+
+
+def test_distributions_leave_room_for_operations(windows):
+    series = [
+        Series(f"size{number}", Kind.HISTOGRAM, (), "By", histogram=Histogram({3: 1}, 3.0, 3.0))
+        for number in range(MOST_DISTRIBUTIONS + 7)
+    ]
+    windows.update(1.0, series)
+    assert (len(windows.distributions()), windows.untracked) == (MOST_DISTRIBUTIONS, 7)

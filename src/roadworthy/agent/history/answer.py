@@ -69,7 +69,7 @@ def samples(
         seconds, span = STEPS[tier], SPANS[tier]
         reached = at
         for begin, data in tiles.blocks(tier, MOST if most and tier else MEAN, part, at - span, until):
-            for index, value in enumerate(decode(data).get(place, ())):
+            for index, value in enumerate(decode(data, place).get(place, ())):
                 when = begin + index * seconds
                 if at - seconds < when < until and value == value:  # noqa: PLR0124 - NaN differs from itself
                     yield max(float(when), at), value, seconds

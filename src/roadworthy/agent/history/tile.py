@@ -68,16 +68,19 @@ def encode(rows: Mapping[int, Sequence[float]]) -> bytes:
     return zlib.compress(b"".join((bytes((VERSION, len(heads))), *heads, planes, *doubles)), _LEVEL)
 
 
-def decode(block: bytes) -> dict[int, list[float]]:
-    """Return column to 60 values, NaN for a gap; raises ``ValueError`` for what :func:`encode` did not write."""
+def decode(block: bytes, only: int | None = None) -> dict[int, list[float]]:
+    """Return column to 60 values, NaN for a gap, of all columns or of ``only`` one.
+
+    Raises ``ValueError`` for what :func:`encode` did not write.
+    """
     try:
-        return _decode(zlib.decompress(block))
+        return _decode(zlib.decompress(block), only)
     except (zlib.error, struct.error, IndexError, ValueError) as error:
         message = f"a history tile is broken: {error}"
         raise ValueError(message) from error
 
 
-def _decode(data: bytes) -> dict[int, list[float]]:
+def _decode(data: bytes, only: int | None) -> dict[int, list[float]]:
     if data[0] != VERSION:
         message = f"version {data[0]}, this program reads {VERSION}"
         raise ValueError(message)
@@ -96,6 +99,10 @@ def _decode(data: bytes) -> dict[int, list[float]]:
     taken = 0
     for (column, kind, mask, base), length in zip(heads, lengths, strict=True):
         count = mask.bit_count()
+        if only is not None and column != only:
+            taken += length
+            at += 8 * count if kind == _EXACT else 0
+            continue
         part = bytes(body[taken * 4 : (taken + length) * 4])
         taken += length
         if kind == _CONSTANT:
