@@ -6,9 +6,7 @@ never records anything pays for nothing.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # typing itself would cost the start of every program that we watch
 if TYPE_CHECKING:
     from roadworthy.app.api import (
         check,
@@ -56,7 +54,9 @@ def __getattr__(name: str) -> object:
     if name.startswith("_") or name not in __all__:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
-    value: object = getattr(importlib.import_module("roadworthy.app.api"), name)
+    from roadworthy.app import api
+
+    value: object = getattr(api, name)
     globals()[name] = value
     return value
 

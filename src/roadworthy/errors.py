@@ -23,7 +23,10 @@ exits with the shell's codes: 126 (not executable) and 127 (not found).
 from __future__ import annotations
 
 import errno
-from typing import ClassVar
+
+TYPE_CHECKING = False  # typing itself would cost the start of every program that we watch
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 EXIT_OK = 0
 EXIT_GENERAL = 1

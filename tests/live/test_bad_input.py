@@ -238,9 +238,12 @@ def test_without_a_home_directory_it_still_runs(tmp_path):
 
 
 AS_NOBODY = """
-import os, sys
-import roadworthy.cli.run, roadworthy.cli.status, roadworthy.cli.stop, roadworthy.view.client, roadworthy.view.offline
-import roadworthy.view.snapshot, roadworthy.view.terminal.status
+import importlib, os, pkgutil, sys
+import roadworthy.cli, roadworthy.config, roadworthy.view.terminal
+import encodings.idna, http.client, ipaddress, json, socket, traceback, urllib.error, urllib.request
+for package in (roadworthy.cli, roadworthy.config, roadworthy.view, roadworthy.view.terminal):
+    for found in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        importlib.import_module(found.name)  # nobody may not read where the interpreter is
 from roadworthy.cli.main import main
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 main(sys.argv[1:])

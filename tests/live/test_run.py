@@ -130,13 +130,13 @@ def lines_of(text):
         (["--", "no-such-program-at-all"], 127, "command not found"),
         (["--", "/etc/passwd"], 126, "cannot be executed"),
         (["--", "/"], 126, "cannot be executed"),
-        (["--bogus", "--", "true"], 2, "No such option"),
+        (["--bogus", "--", "true"], 2, "no such option"),
         (["--name", "../up", "--", "true"], 2, "cannot be an application's name"),
         (["--grace", "soon", "--", "true"], 2, "no duration"),
         (["--check", "nonsense", "--", "true"], 2, "--check"),
         (["--workers", "2", "--port", "0", "--", "sh", "-c", "true"], 2, "cannot share port"),
         (["--bind", "203.0.113.1", "--port", "0", "--", "true"], 4, "cannot listen"),
-        ([], 2, "Missing argument"),
+        ([], 2, "is missing"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_clear_error_and_leaves_nothing(home, arguments, code, what):
@@ -202,7 +202,7 @@ def test_restart_reload_and_stacks_do_what_they_say(home):
     home.worker("app", 3)
     refused = home.do("restart", "app", "--slot", "7")
     assert refused.returncode == 4
-    assert "no slot 7" in refused.stderr
+    assert "no slot '7'" in refused.stderr
 
 
 def test_two_programs_of_one_name_get_two_and_a_given_name_is_refused(home):

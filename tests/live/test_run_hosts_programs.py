@@ -23,11 +23,10 @@ from live.hosts.kit import (
     running,
     signal,
     totals,
-    wait_for,
 )
 from roadworthy.errors import EXIT_USAGE
 from support import load
-from support.running import ROADWORTHY
+from support.running import ROADWORTHY, wait_for
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
 

@@ -127,7 +127,7 @@ class Server:
         """Ask :meth:`serve` to end; answers under way get half a second, event streams too."""
         self._stopping = True
         for server in self._servers:
-            server.should_exit = True
+            server.quit()
 
 
 def new_token(path: Path) -> str:

@@ -6,10 +6,10 @@ function itself, blocks enter and leave, handles swallow. Nothing of the runtime
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import roadworthy
 from roadworthy.app import start as _start
+
+TYPE_CHECKING = False
 
 start = _start.start
 

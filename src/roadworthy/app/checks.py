@@ -11,8 +11,7 @@ own.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, overload
+from _collections_abc import Mapping  # collections.abc is the same, and imports collections
 
 from roadworthy._clock import NS, monotonic_ns
 from roadworthy.app import context as contexts
@@ -27,7 +26,18 @@ DETAIL = 300
 _MOST_FINITE = 1.7976931348623157e308
 _GOOD = frozenset({"ok", "healthy", "up", "pass", "passed", "ready", "true", "green", "alive"})
 
-F = TypeVar("F", bound=Callable[..., Any])
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar, overload
+
+    F = TypeVar("F", bound=Callable[..., Any])
+else:
+
+    def overload(function):
+        """Stand in for the one in ``typing``."""
+        return function
+
 
 
 class Check:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from roadworthy.log.redact import REDACTED, one_line, redact, secret_key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 LONGEST = 64
 """Characters of a label value; a context value may have twice as many."""

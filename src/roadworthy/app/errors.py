@@ -8,16 +8,14 @@ thousand equal errors cost little.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
 from roadworthy._clock import monotonic_ns
 from roadworthy.app import context as contexts
 from roadworthy.app import guard, start
-from roadworthy.log.redact import redact
+from roadworthy.log.redact import Pattern, redact
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import CodeType, TracebackType
 
 COUNTER = "errors"
@@ -40,7 +38,7 @@ _every = 1
 _held: dict[str, int] = {}
 """How many errors of a fingerprint were counted since one of it was kept, while sampling is on."""
 
-_VARIABLE = re.compile(
+_VARIABLE = Pattern(
     r"""
     [0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}
   | '(?:[^'\\\n]|\\.)*' | "(?:[^"\\\n]|\\.)*"
@@ -50,7 +48,7 @@ _VARIABLE = re.compile(
   | \b(?=[0-9a-fA-F]*[0-9])[0-9a-fA-F]{8,}\b
   | [-+]?\b[0-9]+(?:[.,:][0-9]+)*(?:[eE][-+]?[0-9]+)?
     """,
-    re.VERBOSE,
+    verbose=True,
 )
 
 

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
 
-F = TypeVar("F", bound=Callable[..., Any])
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    F = TypeVar("F", bound=Callable[..., Any])
 
 OWN_LOOP = "_roadworthy_own"
 """Attribute of an event loop that runs a check of the program's for us; it is not watched."""
@@ -160,7 +163,7 @@ def _from_signal_handler(error: BaseException) -> bool:
 
 
 def _handler_codes() -> set[object]:
-    import signal
+    import _signal as signal  # type: ignore[import-not-found]  # `signal` without the enumerations that it makes
 
     codes: set[object] = set()
     for number in range(1, signal.NSIG):

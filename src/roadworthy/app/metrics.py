@@ -9,9 +9,6 @@ use, so that a later call runs nothing of this module. Handles may be made at im
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
-
 from roadworthy._clock import monotonic_ns
 from roadworthy.app import context as contexts
 from roadworthy.app import guard, operation, start
@@ -35,9 +32,11 @@ _SCALES = {
 _SCALE = 1e6
 """Stored units in one unit of anything else: from a millionth up to a thousand million."""
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from types import TracebackType
-    from typing import Protocol, Self
+    from typing import Any, Protocol, Self
 
     class _Add(Protocol):
         def __call__(self, n: float = 1.0, /) -> None: ...

@@ -16,10 +16,8 @@ from __future__ import annotations
 import os
 import sys
 from _thread import get_ident
-from collections.abc import Callable
 from contextvars import ContextVar
 from itertools import count
-from typing import TYPE_CHECKING, Any
 
 from roadworthy._clock import monotonic_ns
 from roadworthy.app import context as contexts
@@ -35,9 +33,11 @@ from roadworthy.arena.layout import (
     bucket_of,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
-    from typing import Self
+    from typing import Any, Self
 
 NAME = "operation.duration"
 HOARD = 192

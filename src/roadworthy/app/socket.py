@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import os
 from _thread import start_new_thread
-from typing import Any
 
 from roadworthy import _clock
 from roadworthy.app import context as contexts
 from roadworthy.app import guard, operation, start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 SOCKET = "agent.sock"
 POLL = 0.5
@@ -128,9 +131,9 @@ def _run_directory() -> str:
     given = os.environ.get("ROADWORTHY_RUN_DIR")
     if given:
         return given
-    from roadworthy.config import places
+    from roadworthy.config import where
 
-    return os.fspath(places.places(start.name()).run)
+    return os.path.join(where.run_root(os.environ), start.name())
 
 
 def _serve(connection: Any) -> None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import sys
 from _thread import get_ident
-from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from roadworthy.app import guard
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from roadworthy.arena.writer import Arena
 
 OFF_WORDS = frozenset({"0", "false", "no", "off"})
@@ -179,11 +180,10 @@ def _directory(app: str) -> str:
     if given:
         os.makedirs(given, mode=0o700, exist_ok=True)
         return given
-    from roadworthy.config import places  # costs milliseconds, which a program under the keeper need not pay
+    from roadworthy.config import where
 
-    path = places.places(app).arena
-    places.private(path.parent)
-    return os.fspath(places.private(path))
+    where.check_name(app, "ROADWORTHY_APP")
+    return where.private(os.path.join(where.private(where.arena_root(os.environ)), app))
 
 
 def _switch_off(why: str) -> None:
@@ -243,7 +243,7 @@ def _close_inherited(descriptor: int, identity: tuple[int, int]) -> None:
 
 
 def _free_signal() -> int | None:
-    import signal
+    import _signal as signal  # type: ignore[import-not-found]  # `signal` without the enumerations that it makes
 
     for number in range(signal.SIGRTMAX - 1, signal.SIGRTMIN, -1):
         if signal.getsignal(number) == signal.SIG_DFL:

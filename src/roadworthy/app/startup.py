@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import NamedTuple
 
 from roadworthy._clock import monotonic_ns
 from roadworthy.app import context as contexts
@@ -14,21 +13,33 @@ MOST_STEPS = 256
 _NS = 1e9
 
 
-class Step(NamedTuple):
+class Step:
     """A step of a profile: ``at`` seconds after its beginning, ``took`` seconds since the step before."""
 
-    label: str
-    at: float
-    took: float
+    __slots__ = ("at", "label", "took")
+
+    def __init__(self, label: str, at: float, took: float) -> None:
+        self.label = label
+        self.at = at
+        self.took = took
+
+    def __repr__(self) -> str:
+        return f"Step(label={self.label!r}, at={self.at!r}, took={self.took!r})"
 
 
-class Profile(NamedTuple):
+class Profile:
     """What one profile measured; the steps' durations add up to ``total`` (seconds)."""
 
-    profile_id: str
-    service: str
-    total: float
-    steps: tuple[Step, ...]
+    __slots__ = ("profile_id", "service", "steps", "total")
+
+    def __init__(self, profile_id: str, service: str, total: float, steps: tuple[Step, ...]) -> None:
+        self.profile_id = profile_id
+        self.service = service
+        self.total = total
+        self.steps = steps
+
+    def __repr__(self) -> str:
+        return f"Profile({self.profile_id!r}, {self.service!r}, total={self.total!r}, steps={self.steps!r})"
 
     @property
     def slowest(self) -> tuple[Step, ...]:
@@ -36,10 +47,15 @@ class Profile(NamedTuple):
         return tuple(sorted(self.steps, key=lambda step: -step.took))
 
 
-class _Running(NamedTuple):
-    service: str
-    begun: int
-    marks: list[tuple[str, int]]
+class _Running:
+    """A profile under way."""
+
+    __slots__ = ("begun", "marks", "service")
+
+    def __init__(self, service: str, begun: int) -> None:
+        self.service = service
+        self.begun = begun
+        self.marks: list[tuple[str, int]] = []
 
 
 class Startup:
@@ -76,7 +92,7 @@ class Startup:
         profile = f"{contexts.label_value(service)}-{self._next()}"
         if len(self._profiles) >= MOST_PROFILES:
             self._profiles.pop(next(iter(list(self._profiles)), ""), None)
-        self._profiles[profile] = _Running(contexts.label_value(service), monotonic_ns(), [])
+        self._profiles[profile] = _Running(contexts.label_value(service), monotonic_ns())
         return profile
 
     def add_checkpoint(self, profile_id: str, label: str) -> None:

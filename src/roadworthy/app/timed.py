@@ -9,15 +9,20 @@ globals of :mod:`roadworthy.app.operation`, whose clockwork (sampling, control p
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from types import CodeType, FunctionType
-from typing import Any, TypeVar
+import sys
 
 from roadworthy.app import context as contexts
 from roadworthy.app import guard, operation, start
 
-F = TypeVar("F", bound=Callable[..., Any])
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType, FunctionType
+    from typing import Any, TypeVar
+
+    F = TypeVar("F", bound=Callable[..., Any])
+else:
+    FunctionType = type(lambda: None)  # as in types
 
 _VARARGS, _VARKEYWORDS, _GENERATOR, _COROUTINE, _ITERABLE, _ASYNC_GENERATOR = 0x04, 0x08, 0x20, 0x80, 0x100, 0x200
 _USED = frozenset(
@@ -182,9 +187,18 @@ def _generate(flags: int, parameters: str, call: str, function: Any, recorder: o
     return wrapper
 
 
-@functools.lru_cache(maxsize=256)
+_MOST_COMPILED = 256
+_codes: dict[str, CodeType] = {}
+
+
 def _compiled(source: str) -> CodeType:
-    return compile(source, "<roadworthy timed>", "exec")
+    """Return the code of a wrapper; functions with the same parameters share it."""
+    found = _codes.get(source)
+    if found is None:
+        found = compile(source, "<roadworthy timed>", "exec")
+        if len(_codes) < _MOST_COMPILED:
+            _codes[source] = found
+    return found
 
 
 def _failure_of(recorder: operation.Recorder) -> Callable[[int, BaseException], None]:
@@ -238,8 +252,9 @@ def _parameters(code: CodeType, function: FunctionType) -> tuple[str, str]:
 
 def _flags_behind(function: Any) -> int:
     """Return what kind of function stands behind a partial or a callable object; plain when it cannot be told."""
+    functools = sys.modules.get("functools")  # where it is not loaded nobody has a partial
     for _ in range(8):
-        if isinstance(function, functools.partial):
+        if functools is not None and isinstance(function, functools.partial):
             function = function.func
         elif hasattr(function, "__func__"):
             function = function.__func__

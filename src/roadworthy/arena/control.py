@@ -10,9 +10,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-from collections.abc import Mapping
 from itertools import count
-from typing import Any
 
 from roadworthy._clock import monotonic, monotonic_ns, sleep
 from roadworthy.arena import files
@@ -28,6 +26,11 @@ from roadworthy.arena.layout import (
     CONTROL_TEXT,
 )
 from roadworthy.errors import Exhausted, RoadworthyError, Unavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
 
 _READS = 64
 _CLAIM_FOR = 1.0

@@ -176,18 +176,16 @@ class Directory:
 
 
 _AHEAD = 16
+WORD_BITS = 8 * WORD
 
 
 def _take_apart(series: RawSeries, data: bytes) -> None:
-    counts = data[: BUCKETS * WORD]
-    # Durations fill a few dozen neighbouring buckets: cut the zeros off at both ends at the speed of memory.
-    first = (len(counts) - len(counts.lstrip(b"\0"))) // WORD
-    last = -(-len(counts.rstrip(b"\0")) // WORD)
-    if last > first:
-        words = memoryview(counts)[first * WORD : last * WORD].cast("q")
-        series.buckets = {index: count for index, count in enumerate(words.tolist(), first) if count > 0}
-    else:
-        series.buckets = {}
+    # Durations fill a few dozen neighbouring buckets: as one large number the zeros at both ends are seen at once.
+    counts = int.from_bytes(data[: BUCKETS * WORD], "little")
+    first = max(0, (counts & -counts).bit_length() - 1) // WORD_BITS
+    last = -(-counts.bit_length() // WORD_BITS)
+    words = memoryview(data).cast("q")[first:last].tolist()
+    series.buckets = {index: count for index, count in enumerate(words, first) if count > 0}
     series.sum, series.max = memoryview(data)[BLOCK_SUM * WORD : (BLOCK_MAX + 1) * WORD].cast("d").tolist()
 
 

@@ -10,9 +10,7 @@ import errno
 import fcntl
 import mmap
 import os
-import re
 import stat
-from typing import Any
 
 from roadworthy.arena.identity import is_alive
 from roadworthy.arena.layout import (
@@ -28,12 +26,17 @@ from roadworthy.arena.layout import (
 )
 from roadworthy.errors import Exhausted, Refused, Unavailable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 TYPE = ".arena"
 KEPT_DEAD = 64
 """Arenas of dead processes that are kept when no agent takes their last words."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
-_BASE = re.compile(r"[0-9a-f]{8}-(\d+)-(\d+)-(\d+)\.arena\Z")
+_HEX = frozenset("0123456789abcdef")
+_PARTS = 4
 
 
 class Mapped:
@@ -127,11 +130,9 @@ def own_directory(directory: str) -> None:
     try:
         found = os.lstat(directory)
     except FileNotFoundError:
-        from pathlib import Path
+        from roadworthy.config.where import private
 
-        from roadworthy.config.places import private
-
-        private(Path(directory))
+        private(directory)
         return
     except OSError as error:
         raise failed(directory, error) from error
@@ -149,7 +150,17 @@ def base_names(directory: str) -> list[str]:
         names = os.listdir(directory)
     except OSError:
         return []
-    return sorted(name for name in names if _BASE.match(name))
+    return sorted(name for name in names if _pid_in(name))
+
+
+def _pid_in(name: str) -> str:
+    """Return the pid in a base file's name (``<boot>-<pid>-<ticks>-<n>.arena``), empty when it is none."""
+    if not name.endswith(TYPE):
+        return ""
+    parts = name[: -len(TYPE)].split("-")
+    if len(parts) != _PARTS or len(parts[0]) != 8 or not _HEX.issuperset(parts[0]):  # noqa: PLR2004 - hex digits
+        return ""
+    return parts[1] if all(part.isascii() and part.isdigit() for part in parts[1:]) else ""
 
 
 def remove(base: str) -> None:
@@ -226,6 +237,6 @@ def _is_dead(path: str) -> bool:
     if words[H_MAGIC] != MAGIC:
         return False
     if words[H_STATE] == STATE_MAKING:
-        found = _BASE.match(os.path.basename(path))
-        return found is not None and not os.path.exists(f"/proc/{found[1]}")
+        pid = _pid_in(os.path.basename(path))
+        return bool(pid) and not os.path.exists(f"/proc/{pid}")
     return not is_alive(head[BOOT_AT:].decode("ascii", "replace"), words[H_PID], words[H_TICKS])

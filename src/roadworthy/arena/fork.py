@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import os
 from _weakref import ref
-from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING, Any
 
 from roadworthy.arena.files import Mapped, remove
 from roadworthy.arena.layout import BEAT_BYTES, BEAT_INHERITED, WORD
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from roadworthy.arena.hot import Cell
 
 Files = dict[int, Mapped]

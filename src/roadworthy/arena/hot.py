@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from _thread import get_ident
 from itertools import count
-from typing import Any
 
 from roadworthy._clock import monotonic_ns
 from roadworthy.arena.layout import (
@@ -26,6 +25,10 @@ from roadworthy.arena.layout import (
     INFLIGHT_CONTEXT,
     LARGEST,
 )
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 now = monotonic_ns
 """The clock of everything in an arena: nanoseconds of CLOCK_MONOTONIC."""

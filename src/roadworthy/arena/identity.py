@@ -11,8 +11,8 @@ def boot_id() -> str:
     global _boot  # noqa: PLW0603 - it cannot change while we run, and it is asked for once per arena
     if not _boot:
         try:
-            with open(_BOOT_FILE, encoding="ascii") as file:
-                _boot = file.read().strip()[:36]
+            with open(_BOOT_FILE, "rb") as file:
+                _boot = file.read().decode("ascii").strip()[:36]
         except OSError:
             _boot = "00000000-0000-0000-0000-000000000000"
     return _boot

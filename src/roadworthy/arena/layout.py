@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+TYPE_CHECKING = False  # typing itself would cost the start of every program that we watch
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Final
 
 MAGIC: Final = int.from_bytes(b"RWARENA1", "little")
 CONTROL_MAGIC: Final = int.from_bytes(b"RWCTRL_1", "little")
@@ -111,17 +113,28 @@ BEAT_INHERITED: Final = 0x100
 MARK_KINDS: Final = {"checkpoint": 1, "ready": 2, "began": 3}
 
 
-class Sizes(NamedTuple):
+class Sizes:
     """How many slots each section of a file has; the defaults make a base file of about 1.3 MiB."""
 
-    events: int = 1024
-    beats: int = 64
-    inflight: int = 256
-    marks: int = 64
-    series: int = 384
-    blocks: int = 128
+    __slots__ = ("beats", "blocks", "events", "inflight", "marks", "series")
 
-    # A NamedTuple and not a dataclass: `import dataclasses` costs the user's program several milliseconds.
+    # Neither a dataclass nor a NamedTuple: `dataclasses` and `typing` cost the user's program several milliseconds.
+
+    def __init__(  # noqa: PLR0913 - one for each section
+        self,
+        events: int = 1024,
+        beats: int = 64,
+        inflight: int = 256,
+        marks: int = 64,
+        series: int = 384,
+        blocks: int = 128,
+    ) -> None:
+        self.events = events
+        self.beats = beats
+        self.inflight = inflight
+        self.marks = marks
+        self.series = series
+        self.blocks = blocks
 
     @property
     def sections(self) -> tuple[tuple[int, int, int, int], ...]:

@@ -9,9 +9,7 @@ that nobody reads; both are counted in the header.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import count
-from typing import Any, NamedTuple
 
 from roadworthy.arena.files import Mapped, private_memory
 from roadworthy.arena.hot import Cell, Counter, Gauge, Histogram, cut
@@ -29,6 +27,11 @@ from roadworthy.arena.layout import (
     Sizes,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 Labels = tuple[tuple[str, str], ...]
 OVERFLOW: Labels = (("otel.metric.overflow", "true"),)
 NAN = float("nan")
@@ -36,11 +39,14 @@ UNPLACED = -1
 """The number of an instrument that stands in no file."""
 
 
-class Limits(NamedTuple):
+class Limits:
     """How many series one process may have, and how many of them under one name."""
 
-    series: int = 10_000
-    per_name: int = 500
+    __slots__ = ("per_name", "series")
+
+    def __init__(self, series: int = 10_000, per_name: int = 500) -> None:
+        self.series = series
+        self.per_name = per_name
 
 
 class Extent:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from itertools import count
-from typing import TYPE_CHECKING
 
 from roadworthy._clock import monotonic_ns, wall_ns
 from roadworthy.arena import files
@@ -40,7 +38,10 @@ from roadworthy.arena.layout import (
     Sizes,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from roadworthy.arena.hot import Cell
 
 _TRIES = 1000
@@ -125,13 +126,11 @@ class Store:
 
 def write_info(cell: Cell | files.Mapped, info: Mapping[str, object]) -> None:
     """Write ``info`` as JSON; while it is too long, the longest value is halved."""
-    import json
-
     kept = {
         key: value if isinstance(value, (list, int, float, bool)) or value is None else str(value)
         for key, value in info.items()
     }
-    while len(body := json.dumps(kept, default=str).encode()) > INFO_BYTES:
+    while len(body := _json(kept)) > INFO_BYTES:
         longest = max(kept, key=lambda key: len(str(kept[key])))
         value = kept[longest]
         if not isinstance(value, (str, list)) or len(value) < 2:  # noqa: PLR2004 - nothing left to halve
@@ -141,3 +140,33 @@ def write_info(cell: Cell | files.Mapped, info: Mapping[str, object]) -> None:
     cell.q[H_INFO_LENGTH] = 0
     cell.b[INFO_AT : INFO_AT + len(body)] = body
     cell.q[H_INFO_LENGTH] = len(body)
+
+
+def _json(value: object) -> bytes:
+    """Return ``value`` as JSON. What is plain is written by hand: importing ``json`` costs a start milliseconds."""
+    text = _plain_json(value)
+    if text is None:
+        import json
+
+        text = json.dumps(value, default=str)
+    return text.encode()
+
+
+def _plain_json(value: object) -> str | None:
+    if type(value) is str:
+        if not (value.isascii() and value.isprintable()):
+            return None
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    if value is None or type(value) is bool:
+        return "null" if value is None else "true" if value else "false"
+    if type(value) is int:
+        return str(value)
+    if type(value) is list:
+        parts = [_plain_json(one) for one in value]
+        return None if None in parts else f"[{', '.join(part for part in parts if part)}]"
+    if type(value) is dict:
+        pairs = [(_plain_json(key) if type(key) is str else None, _plain_json(one)) for key, one in value.items()]
+        kept = [f"{key}: {one}" for key, one in pairs if key is not None and one is not None]
+        return "{" + ", ".join(kept) + "}" if len(kept) == len(pairs) else None
+    return None

@@ -7,7 +7,6 @@ into a runtime that does nothing); everything after it never raises and never bl
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
 from itertools import count
 
 from roadworthy._clock import monotonic_ns
@@ -45,6 +44,10 @@ from roadworthy.arena.layout import (
 )
 from roadworthy.arena.registry import Extent, Labels, Limits, Registry, copy_directory
 from roadworthy.arena.store import Store, write_info
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Arena", "Limits", "Sizes"]
 

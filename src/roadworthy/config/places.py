@@ -7,20 +7,15 @@ Everything belongs to one user: a directory of ours that somebody else owns, or 
 from __future__ import annotations
 
 import os
-import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadworthy.errors import FULL, Exhausted, Refused, Unavailable, UsageError
-
-ARENA_NEEDS = 16 * 1024 * 1024
-"""Free bytes below which a tmpfs is too small for arenas."""
+from roadworthy.config import where
+from roadworthy.errors import Exhausted
 
 WORKER_NEEDS = 4 * 1024 * 1024
 """Free bytes below which one more worker is not started: its arena, and both its output files."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +30,7 @@ class Places:
 
 def check_name(name: str, origin: str = "--name") -> str:
     """Return ``name`` if it may name an application; raise :class:`UsageError` otherwise."""
-    if not _NAME.match(name):
-        raise UsageError(
-            f"{name!r} cannot be an application's name",
-            why=f"It came from {origin}; a name is 1-64 letters, digits, '.', '_', '-', the first a letter or digit.",
-            hint="Choose another, for example: --name web",
-        )
-    return name
+    return where.check_name(name, origin)
 
 
 def places(app: str, environ: dict[str, str] | None = None) -> Places:
@@ -53,55 +42,17 @@ def places(app: str, environ: dict[str, str] | None = None) -> Places:
 
 def arena_root(env: os._Environ[str] | dict[str, str]) -> Path:
     """Return where arenas live: shared memory if it is big enough, else the run directory, else the state directory."""
-    if home := _home(env):
-        return home / "arena"
-    shm = Path("/dev/shm")  # noqa: S108 - the system's shared memory; our folder in it is private and verified
-    if _big_enough(shm):
-        return shm / f"roadworthy-{os.getuid()}"
-    run = run_root(env)
-    if _big_enough(_existing(run)):
-        return run / ".arena"
-    return _state_home(env) / ".arena"
+    return Path(where.arena_root(env, lambda path: _big_enough(Path(path))))
 
 
 def run_root(env: os._Environ[str] | dict[str, str]) -> Path:
     """Return where sockets, tokens and the index of running applications live."""
-    if home := _home(env):
-        return home / "run"
-    if (given := env.get("RUNTIME_DIRECTORY", "").split(":")[0]) and os.path.isabs(given):  # systemd made it for us
-        return Path(given)
-    if os.access(_absolute(env, "XDG_RUNTIME_DIR"), os.W_OK):
-        return Path(env["XDG_RUNTIME_DIR"], "roadworthy")
-    if os.getuid() == 0 and os.access("/run", os.W_OK):
-        return Path("/run/roadworthy")
-    return Path(_absolute(env, "TMPDIR") or "/tmp", f"roadworthy-{os.getuid()}")  # noqa: S108 - private folder, owner verified
+    return Path(where.run_root(env))
 
 
 def state_root(env: os._Environ[str] | dict[str, str], app: str) -> Path:
     """Return where one application's history, incidents and trail live."""
-    if home := _home(env):
-        return home / "state" / app
-    if env.get("STATE_DIRECTORY"):
-        return Path(env["STATE_DIRECTORY"].split(":")[0], app)
-    return _state_home(env) / app
-
-
-def _state_home(env: os._Environ[str] | dict[str, str]) -> Path:
-    home = _absolute(env, "HOME") or os.path.expanduser("~")
-    base = _absolute(env, "XDG_STATE_HOME") or os.path.join(home, ".local", "state")
-    return Path(base, "roadworthy")
-
-
-def _home(env: os._Environ[str] | dict[str, str]) -> Path | None:
-    """Return what ``ROADWORTHY_HOME`` names; absolute, because the program may change its directory."""
-    given = env.get("ROADWORTHY_HOME", "")
-    return Path(given).absolute() if given else None
-
-
-def _absolute(env: os._Environ[str] | dict[str, str], name: str) -> str:
-    """Return a directory from the environment; empty when it is unset or relative, which is to be ignored (XDG)."""
-    given = env.get(name, "")
-    return given if os.path.isabs(given) else ""
+    return Path(where.state_root(env, app))
 
 
 def private(path: Path) -> Path:
@@ -118,24 +69,8 @@ def private(path: Path) -> Path:
             pass
         found = path.lstat()
     except OSError as error:
-        kind = Exhausted if error.errno in FULL else Unavailable
-        raise kind(
-            f"cannot make the directory {path}",
-            why=f"{error.strerror} (errno {error.errno}).",
-            hint="Make it writable for this user, or set ROADWORTHY_HOME to a directory that is.",
-        ) from error
-    if stat.S_ISLNK(found.st_mode) or not stat.S_ISDIR(found.st_mode):
-        raise Refused(
-            f"{path} is not a plain directory",
-            why="A link there could lead our files somewhere else.",
-            hint="Remove it, or set ROADWORTHY_HOME to another directory.",
-        )
-    if found.st_uid != os.getuid():
-        raise Refused(
-            f"{path} belongs to user {found.st_uid}, not to {os.getuid()}",
-            why="Somebody else could read or replace what we write there.",
-            hint="Run as that user, or set ROADWORTHY_HOME to another directory.",
-        )
+        raise where.cannot_make(path, error) from error
+    where.verify(path, found)
     if stat.S_IMODE(found.st_mode) & 0o077:
         path.chmod(0o700)
     return path
@@ -164,15 +99,5 @@ def check_room(path: Path, workers: int) -> None:
         )
 
 
-def _existing(path: Path) -> Path:
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return path
-
-
 def _big_enough(path: Path) -> bool:
-    try:
-        free = os.statvfs(path)
-    except OSError:
-        return False
-    return os.access(path, os.W_OK) and free.f_bavail * free.f_frsize >= ARENA_NEEDS
+    return where.big_enough(os.fspath(path))

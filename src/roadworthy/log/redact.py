@@ -7,9 +7,12 @@ Harmless text costs a few substring tests. What is found is replaced by ``[redac
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
 from itertools import pairwise
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable, Iterable
 
 REDACTED = "[redacted]"
 EMAIL = "[email]"
@@ -18,21 +21,33 @@ LONGEST = 65_536
 """Characters of one text that are looked at; what is longer is cut there, so that nothing unseen passes."""
 
 
-class _Pattern:
-    """A regular expression, compiled when it is first needed: all of them together would cost a start milliseconds."""
+_MOST_KNOWN = 512
+_LONGEST_KNOWN = 160
+_harmless: set[str] = set()
+_keys: dict[str, bool] = {}
+"""Short texts that came through unchanged, and keys: programs say the same again and again."""
 
-    __slots__ = ("_flags", "_text", "findall", "search", "sub")
+
+class Pattern:
+    """A regular expression, compiled, and ``re`` imported, when it is first needed: that costs milliseconds."""
+
+    __slots__ = ("_dotall", "_ignorecase", "_text", "_verbose", "findall", "search", "sub")
 
     findall: Callable[[str], list[str]]
-    search: Callable[..., re.Match[str] | None]
+    search: Callable[[str], re.Match[str] | None]
     sub: Callable[[str | Callable[[re.Match[str]], str], str], str]
 
-    def __init__(self, text: str, flags: int = 0) -> None:
+    def __init__(self, text: str, *, verbose: bool = False, dotall: bool = False, ignorecase: bool = False) -> None:
         self._text = text
-        self._flags = flags
+        self._verbose = verbose
+        self._dotall = dotall
+        self._ignorecase = ignorecase
 
     def __getattr__(self, name: str) -> object:
-        compiled = re.compile(self._text, self._flags)
+        import re
+
+        flags = re.VERBOSE * self._verbose | re.DOTALL * self._dotall | re.IGNORECASE * self._ignorecase
+        compiled = re.compile(self._text, flags)
         self.findall, self.search, self.sub = compiled.findall, compiled.search, compiled.sub
         return object.__getattribute__(self, name)
 
@@ -150,8 +165,14 @@ _ABOUT = frozenset(
         "version",
     }
 )
-_SPLIT = _Pattern(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
-_KEYED = _Pattern(
+SECRET_PARTS = (
+    "pass", "pwd", "secret", "token", "jwt", "key", "auth", "cookie", "cred", "sess", "pin", "cv", "ssn", "iban",
+    "mail", "cardnumber",
+)  # fmt: skip
+"""Every key that names a secret holds one of these, once all but its letters and digits is left out."""
+_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+_SPLIT = Pattern(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
+_KEYED = Pattern(
     r"""
     (?<![A-Za-z0-9_])
     (?P<key>[A-Za-z][A-Za-z0-9_.\-]{1,63}|[A-Za-z]{2,20}[ ][A-Za-z]{2,20})
@@ -164,16 +185,17 @@ _KEYED = _Pattern(
       | (?:[A-Za-z]{3,12}[ ](?=[^\s"',;]*[0-9=]|\[redacted\]))?[^\s,;&"'<>(){}]+
     )
     """,
-    re.VERBOSE | re.DOTALL,
+    verbose=True,
+    dotall=True,
 )
-_WHOLE_LINE = _Pattern(
+_WHOLE_LINE = Pattern(
     r"(?im)\b((?:set-)?cookie|(?:proxy-)?authori[sz]ation)(\s{0,3}[:=]\s{0,3})(?![\s\"'])[^\r\n\"']+"
 )
 _WHOLE_WORDS = ("cookie", "authori")
 
 # -- shapes
 
-_TOKENS = _Pattern(
+_TOKENS = Pattern(
     r"""
     -----BEGIN[ ][A-Z0-9 ]{0,40}PRIVATE[ ]KEY(?:[ ]BLOCK)?-----
     .*?
@@ -197,22 +219,23 @@ _TOKENS = _Pattern(
       | dop_v1_[a-f0-9]{32,}
     )
     """,
-    re.VERBOSE | re.DOTALL,
+    verbose=True,
+    dotall=True,
 )
-_SCHEME = _Pattern(
-    r"\b(Bearer|Basic)([ ]+)(?=[^\s,;\"']*[0-9=]|[^\s,;\"']{20})(?!\[)[A-Za-z0-9._~+/=\-]{6,}", re.IGNORECASE
+_SCHEME = Pattern(
+    r"\b(Bearer|Basic)([ ]+)(?=[^\s,;\"']*[0-9=]|[^\s,;\"']{20})(?!\[)[A-Za-z0-9._~+/=\-]{6,}", ignorecase=True
 )
-_URL = _Pattern(r"(://)([^\s/?\#:@\"'<>]*):([^\s/?\#\"'<>]*)@")
-_MAIL = _Pattern(
+_URL = Pattern(r"(://)([^\s/?\#:@\"'<>]*):([^\s/?\#\"'<>]*)@")
+_MAIL = Pattern(
     r"(?<![A-Za-z0-9._%+\-])(?!git@)[A-Za-z0-9._%+\-]{1,64}"
     r"@(?:[A-Za-z0-9\-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9@])"
 )
-_CARDS = _Pattern(r"(?<![0-9A-Za-z.\-])[2-6](?:[ \-]?[0-9]){12,18}(?![0-9A-Za-z])(?!\.[0-9])")
+_CARDS = Pattern(r"(?<![0-9A-Za-z.\-])[2-6](?:[ \-]?[0-9]){12,18}(?![0-9A-Za-z])(?!\.[0-9])")
 _NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
-_RUN = _Pattern("[0-9]{13}")
+_RUN = Pattern("[0-9]{13}")
 _CARD_DIGITS = 13
 
-_CONTROL = _Pattern(
+_CONTROL = Pattern(
     "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 _SHORT = {"\n": "\\n", "\r": "\\r", "\x1b": "\\x1b"}
@@ -223,6 +246,9 @@ def redact(text: str) -> str:
 
     Never raises for a string, however long or strange; looks at the first 64 KiB and drops the rest.
     """
+    if text in _harmless:
+        return text
+    given = text
     if len(text) > LONGEST:
         text = text[:LONGEST] + "…"
     low = text.lower()
@@ -274,6 +300,10 @@ def redact(text: str) -> str:
         raw.translate(None, b" -").decode("latin-1")
     ):
         text = _CARDS.sub(_card, text)
+    if text is given and len(text) <= _LONGEST_KNOWN:
+        if len(_harmless) >= _MOST_KNOWN:
+            _harmless.clear()
+        _harmless.add(text)
     return text
 
 
@@ -286,6 +316,23 @@ def redact_value(key: str, value: object) -> str:
 
 def secret_key(key: str) -> bool:
     """Return True when ``key`` is a name that secrets are kept under: ``DB_PASSWORD``, ``apiKey``, ``x-auth-token``."""
+    found = _keys.get(key)
+    if found is None:
+        found = _may_be_secret(key) and _is_secret(key)
+        if len(key) <= _LONGEST_KNOWN:
+            if len(_keys) >= _MOST_KNOWN:
+                _keys.clear()
+            _keys[key] = found
+    return found
+
+
+def _may_be_secret(key: str) -> bool:
+    """Return False for most keys, without a regular expression: they hold no part of a secret word."""
+    letters = "".join([char for char in key.lower() if char in _LETTERS])
+    return any([part in letters for part in SECRET_PARTS])  # noqa: C419 - a list costs less than a generator
+
+
+def _is_secret(key: str) -> bool:
     words = [word.lower() for word in _SPLIT.findall(key)]
     while words and words[-1].isdigit():
         words.pop()

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from roadworthy.agent.signals import KINDS
 from roadworthy.arena.merge import Totals
-from support.running import NotSeen, Running, start_ticks, wait_for
+from support.running import Running, start_ticks
 
 if TYPE_CHECKING:
     from support.load import Counts
@@ -173,5 +173,3 @@ def never_came(snapshot: dict) -> set[tuple[str, str]]:
 def signal(snapshot: dict, kind: str, name: str | None = None) -> int:
     """Return how often a kind of signal was received."""
     return sum(one["count"] for one in snapshot["signals"] if one["kind"] == kind and name in {None, one["name"]})
-
-

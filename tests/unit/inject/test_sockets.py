@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 
 import pytest
 
@@ -93,7 +94,33 @@ def test_binding_the_port_gives_the_kept_socket_under_the_same_number(kept):
             assert address == client.getsockname()
     with module.socket(socket.AF_INET, socket.SOCK_STREAM) as again:
         again.bind(("localhost", port))
-        assert os.get_blocking(again.fileno())
+        assert again.gettimeout() is None
+
+
+def test_a_worker_that_expects_accept_to_block_waits_without_having_the_others_block(kept):
+    module, listener, port = kept
+    listener.setblocking(False)  # noqa: FBT003 - as an event loop in another worker has it
+    with module.socket(socket.AF_INET, socket.SOCK_STREAM) as made:
+        made.bind(("", port))
+        came = []
+
+        def take():
+            came.append(made.accept())
+
+        for name, value in (("getsockname", ()), ("setblocking", (True,)), ("settimeout", (None,))):
+            getattr(made, name)(*value)
+            assert not os.get_blocking(listener.fileno())
+            waits = threading.Thread(target=take)
+            waits.start()
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                waits.join(10)
+                connection, address = came.pop()
+                assert connection.gettimeout() is None
+                connection.close()
+                assert address == client.getsockname()
+        made.setblocking(False)  # noqa: FBT003 - the socket's signature
+        with pytest.raises(BlockingIOError):
+            made.accept()
 
 
 def test_other_sockets_are_bound_as_ever(kept):

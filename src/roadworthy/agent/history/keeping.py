@@ -174,18 +174,26 @@ class Keeping:
     def prune(self, at: float) -> Work:
         """Drop what is older than its tier is kept for."""
         for tier, keep in enumerate((KEEP_FINE, KEEP_MIDDLE, self._retention)):
+            before = int(at - min(keep, self._retention))
             for what in (MEAN, MOST):
                 for part in range(self._parts()):
-                    with self._db:
-                        self._db.execute(
-                            "DELETE FROM tiles WHERE tier = ? AND what = ? AND part = ? AND start < ?",
-                            (tier, what, part, int(at - min(keep, self._retention))),
-                        )
-                        self._db.execute(
-                            "DELETE FROM outbox WHERE kind = 'tile' AND a = ? AND b = ? AND c < ? AND d = ?",
-                            (tier, what, int(at - min(keep, self._retention)), part),
-                        )
-                    yield
+                    (first,) = self._db.execute(
+                        "SELECT min(start) FROM tiles WHERE tier = ? AND what = ? AND part = ?", (tier, what, part)
+                    ).fetchone()
+                    if first is not None and first < before:
+                        self._drop(tier, what, part, before)
+                        yield
+                yield
+
+    def _drop(self, tier: int, what: int, part: int, before: int) -> None:
+        with self._db:
+            self._db.execute(
+                "DELETE FROM tiles WHERE tier = ? AND what = ? AND part = ? AND start < ?", (tier, what, part, before)
+            )
+            self._db.execute(
+                "DELETE FROM outbox WHERE kind = 'tile' AND a = ? AND b = ? AND c < ? AND d = ?",
+                (tier, what, before, part),
+            )
 
 
 def _step(work: Work) -> bool:

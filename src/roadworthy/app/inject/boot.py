@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 
 from roadworthy.app import guard, start
 from roadworthy.app.inject import hooks
@@ -94,7 +93,9 @@ def _goes_to(folder: str, descriptor: int) -> bool:
 
 def _integration(name: str, place: str, function: str) -> Callable[[ModuleType], None]:
     def hook(module: ModuleType) -> None:
-        getattr(import_module(f"roadworthy.app.{place}"), function)(module)
+        owner = f"roadworthy.app.{place}"
+        __import__(owner)  # as importlib.import_module, without importlib
+        getattr(sys.modules[owner], function)(module)
         start.instrumented(name)
 
     return hook

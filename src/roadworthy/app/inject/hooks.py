@@ -8,13 +8,14 @@ they would be without us.
 from __future__ import annotations
 
 import sys
-from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader, SourcelessFileLoader
+from _frozen_importlib_external import ExtensionFileLoader, SourceFileLoader, SourcelessFileLoader
 
 from roadworthy.app import guard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
     from types import ModuleType
 
     Hook = Callable[[ModuleType], None]

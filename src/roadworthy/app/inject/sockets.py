@@ -4,6 +4,10 @@
 of the new one, under the same descriptor number. All workers and their successors so accept from one queue, which no
 restart empties. What is not that port, not a stream socket, or not the socket that the variable promises, is bound as
 ever.
+
+Whether ``accept`` blocks is a flag of the one socket that all of them share: a worker that made it block for itself
+would have another one's event loop hang in ``accept`` until the next connection comes. It never blocks, therefore; for
+a program that expects it to, ``accept`` waits by ``poll``.
 """
 
 # ruff: noqa: ANN401 - what is wrapped is somebody else's and stays of whatever type it is
@@ -69,6 +73,9 @@ def install(module: ModuleType) -> None:
         return
     wrap(module.socket, "bind", lambda original: _binding(module, original))
     wrap(module.socket, "listen", _listening)
+    wrap(module.socket, "accept", _accepting)
+    wrap(module.socket, "setblocking", _switching)
+    wrap(module.socket, "settimeout", _switching)
 
 
 def install_subprocess(module: ModuleType) -> None:
@@ -148,10 +155,58 @@ def _listening(original: Any) -> Any:
     return listen
 
 
+def _accepting(original: Any) -> Any:
+    def accept(self: Any) -> Any:
+        while True:
+            try:
+                return original(self)
+            except BlockingIOError:
+                if self.gettimeout() is not None or not _is_adopted(self):
+                    raise
+            _wait(self)
+
+    return accept
+
+
+def _switching(original: Any) -> Any:
+    def switch(self: Any, value: Any, /) -> Any:
+        result = original(self, value)
+        if (value is None or value) and _is_adopted(self):
+            _never_block(self)
+        return result
+
+    return switch
+
+
+def _never_block(sock: Any) -> None:
+    try:
+        os.set_blocking(sock.fileno(), False)
+    except OSError:
+        pass  # it was closed meanwhile
+
+
+def _is_adopted(sock: Any) -> bool:
+    if not _adopted:
+        return False
+    try:
+        found = os.fstat(sock.fileno())
+    except (OSError, ValueError):
+        return False
+    return (found.st_dev, found.st_ino) in _adopted
+
+
+def _wait(sock: Any) -> None:
+    """Return when somebody may have connected; other workers may be quicker."""
+    import select
+
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLIN)
+    poll.poll()
+
+
 def _told(listener: Any) -> None:
     try:
-        found = os.fstat(listener.fileno())
-        if (found.st_dev, found.st_ino) in _adopted:
+        if _is_adopted(listener):
             _mark()
     except Exception as error:
         if guard.failed("socket", error):
@@ -174,7 +229,7 @@ def _adopt(sock: Any, bound: Promise, module: ModuleType) -> bool:
         if identity is None:
             return False
         os.dup2(bound.descriptor, sock.fileno(), os.get_inheritable(sock.fileno()))
-        os.set_blocking(sock.fileno(), sock.gettimeout() is None)
+        _never_block(sock)
         _adopted.add(identity)
         if sock.getsockopt(module.SOL_SOCKET, module.SO_ACCEPTCONN):
             _mark()  # it listens already, and some programs (gunicorn) look and then do not call listen()

@@ -39,6 +39,7 @@ class HttpRequest(http.Request):
     __slots__ = ("send",)
 
     send: Any
+    token: Any
 
     def sent(self, message: Any) -> Any:
         """Learn from a part of the answer; no coroutine around the server's: it would cost more than all the rest."""
@@ -59,6 +60,12 @@ class HttpRequest(http.Request):
                         entry.free.append(handle)
                     records = place.records
                     (records[status] if status in records else http.record_of(place, status))(took)
+                    # uvicorn goes on reading in this context: what stays in it would live until the next request.
+                    _current.reset(self.token)
+                    if self.outer is not None:
+                        self.outer[0].reset(self.outer[1])
+                except (ValueError, RuntimeError):
+                    pass  # the answer ended in another context, as streamed ones do; that one ends by itself
                 except Exception as error:
                     if guard.failed("http request", error):
                         raise
@@ -86,8 +93,7 @@ def _begin(scope: Any, send: Any) -> HttpRequest | None:
         made.place = entry.nowhere
         made.status = 0
         made.done = False
-        # What is set in the request's context ends with it, or makes place for the next: it is not put back.
-        made.outer = made.token = None
+        made.outer = None
         made.began = now = monotonic_ns()
         if entry.free:
             made._handle = handle = entry.free.pop()  # InFlight.enter written out
@@ -100,9 +106,9 @@ def _begin(scope: Any, send: Any) -> HttpRequest | None:
             made._handle = max(0, entry.inflight.enter(entry.number, 0, b"", now))  # counts that there is no room
         if now >= _look_due[0]:
             http.look(now)
-        _current.set(made)
+        made.token = _current.set(made)
         if _inside:
-            _inside[0].set(made)
+            made.outer = (_inside[0], _inside[0].set(made))
         return made
     except Exception as error:
         if guard.failed("http request", error):

@@ -69,12 +69,9 @@ def install(module: ModuleType) -> None:
             try:
                 return original(self, record)
             finally:
-                try:
-                    source = _counters[record.levelno, record.name]
-                    full = 0.0 < source.full_until - record.created <= 1.0
-                except KeyError:
-                    full = False
-                if full:
+                key = record.levelno, record.name
+                source = _counters[key] if key in _counters else None
+                if source is not None and 0.0 < source.full_until - record.created <= 1.0:
                     source.add()
                 else:
                     note(record)

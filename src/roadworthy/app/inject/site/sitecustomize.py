@@ -40,7 +40,8 @@ def _decline(why):  # type: (str) -> None
 
 def _load(package):  # type: (str) -> None
     """Load roadworthy from where it lies, without putting anything on sys.path, and start it."""
-    from importlib.machinery import ModuleSpec, SourceFileLoader
+    from _frozen_importlib import ModuleSpec  # what importlib.machinery shows, which would import warnings too
+    from _frozen_importlib_external import SourceFileLoader
 
     path = os.path.join(package, "__init__.py")
     loader = SourceFileLoader("roadworthy", path)
@@ -87,7 +88,10 @@ def _next_one():  # type: () -> bool
             return False
         imp.load_module("sitecustomize", *found)
         return True
-    from importlib.machinery import PathFinder
+    try:
+        from _frozen_importlib_external import PathFinder
+    except ImportError:
+        from importlib.machinery import PathFinder
 
     spec = PathFinder.find_spec("sitecustomize", sys.path)
     if spec is None or spec.loader is None:
