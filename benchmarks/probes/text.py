@@ -137,7 +137,7 @@ def histograms(count: int, draw: random.Random) -> Arms:
 
 def _from_an_arena(count: int, draw: random.Random) -> tuple[Callable[[], Any], Callable[[Any], Any]]:
     """Return the agent's part before rendering: read the arena of another program and merge it with what was before."""
-    from roadworthy.arena.merge import merge
+    from roadworthy.arena.merge import Merger, Part
     from roadworthy.arena.reader import Reader
     from roadworthy.arena.writer import Arena, Limits
 
@@ -149,7 +149,7 @@ def _from_an_arena(count: int, draw: random.Random) -> tuple[Callable[[], Any], 
         for number in range(count)
     ]
     path = next(folder.glob("*.arena"))
-    reader = Reader(path)
+    reader, merger = Reader(path), Merger()
 
     def change() -> None:
         for one in counters:
@@ -157,7 +157,8 @@ def _from_an_arena(count: int, draw: random.Random) -> tuple[Callable[[], Any], 
 
     def read(_: object) -> str:
         reader.refresh()
-        return "." * len(merge([("1", reader.series())]))
+        merger.update([Part("1", reader.series(), reader.take_changed())])
+        return "." * len(merger.series())
 
     return change, read
 

@@ -6,8 +6,12 @@ never records anything pays for nothing.
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False  # typing itself would cost the start of every program that we watch
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from roadworthy.app.api import (
         check,
         collector,
@@ -54,11 +58,17 @@ def __getattr__(name: str) -> object:
     if name.startswith("_") or name not in __all__:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
-    from roadworthy.app import api
-
-    value: object = getattr(api, name)
+    value: object = vars(_api()).get(name, _api)
+    if value is _api:  # half a module: what a signal handler raised ended its import where the interpreter keeps it
+        del sys.modules["roadworthy.app.api"]
+        value = getattr(_api(), name)
     globals()[name] = value
     return value
+
+
+def _api() -> ModuleType:
+    __import__("roadworthy.app.api")
+    return sys.modules["roadworthy.app.api"]
 
 
 def __dir__() -> list[str]:

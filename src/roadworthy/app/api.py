@@ -26,6 +26,7 @@ if TYPE_CHECKING or _start.enabled():
     from roadworthy.app.usage import usage
 
     _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+    _KINDS = frozenset({"log", "warning", "operation", "state", "usage", "check"})
 
     def error(
         error: BaseException | type[BaseException] | str,
@@ -47,15 +48,14 @@ if TYPE_CHECKING or _start.enabled():
         state and info. Text and fields are redacted and bounded. Never raises.
         """
         try:
-            arena = _start.ensure()
+            arena = _start.current() or _start.ensure()
             if arena is not None:
-                kept = kind if kind in {"log", "warning", "operation", "state", "usage", "check"} else "state"
                 arena.event(
-                    kept,
-                    _LEVELS.get(str(level).lower(), 20),
-                    _context.label_value(source),
-                    _context.label_text(text, 1800),
-                    _context.plain(fields),
+                    kind if kind in _KINDS else "state",
+                    _LEVELS[level] if level in _LEVELS else _LEVELS.get(str(level).lower(), 20),
+                    _context.label_value(source) if source else "",
+                    _context.line(text),
+                    _context.plain(fields) if fields else None,
                 )
         except Exception as broken:
             if _guard.failed("event", broken):

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 LONGEST = 64
 """Characters of a label value; a context value may have twice as many."""
 
+LONGEST_LINE = 1800
+"""Characters of an event's text."""
+
 MOST = 16
 """Pairs of one context, and labels of one series."""
 
@@ -19,6 +22,9 @@ US = "\x1f"
 _KEPT = 1024
 _values: dict[str, str] = {}
 _keys: dict[str, bool] = {}
+_lines: dict[str, str] = {}
+_pairs: dict[tuple[str, str], str] = {}
+_SHORT = 10**18
 
 
 def label_value(value: object) -> str:
@@ -65,7 +71,20 @@ def encode(context: Mapping[str, object]) -> bytes:
     """Return a context as the in-flight table takes it: ``key=value`` joined by unit separators, UTF-8."""
     if not context:
         return b""
-    return US.join(f"{key}={value}" for key, value in plain(context).items()).encode("utf-8", "replace")
+    if len(context) > MOST:
+        context = dict(list(context.items())[:MOST])
+    parts = []
+    for key, value in context.items():
+        kind = type(value)
+        if kind is str and (key, value) in _pairs:
+            parts.append(_pairs[key, value])  # type: ignore[index]  # a str, as the line above has it
+        elif kind is int and key in _keys and not _keys[key]:
+            parts.append(f"{key}={value}" if -_SHORT < value < _SHORT else f"{key}={text_of(value)[: LONGEST * 2]}")  # type: ignore[operator]
+        else:
+            parts += [f"{name}={text}" for name, text in plain({key: value}).items()]
+            if kind is str and len(key) <= LONGEST and len(value) <= LONGEST:  # type: ignore[arg-type]
+                _remember(_pairs, (key, value), parts[-1])
+    return US.join(parts).encode("utf-8", "replace")
 
 
 def _secret(key: str) -> bool:
@@ -76,7 +95,7 @@ def _secret(key: str) -> bool:
     return found
 
 
-def _remember(memory: dict[str, Any], key: str, value: object) -> None:
+def _remember(memory: dict[Any, Any], key: object, value: object) -> None:
     if len(memory) >= _KEPT:
         memory.clear()
     memory[key] = value
@@ -90,6 +109,16 @@ def text_of(value: object) -> str:
         return str(value)
     except Exception:
         return f"<{type(value).__name__}>"  # its own __str__ failed, which is the program's affair
+
+
+def line(value: object) -> str:
+    """Return an event's text as it is kept: at most 1800 characters, redacted, on one line."""
+    if type(value) is str and value in _lines:
+        return _lines[value]
+    made = label_text(value, LONGEST_LINE)
+    if type(value) is str and len(value) <= LONGEST * 2:
+        _remember(_lines, value, made)
+    return made
 
 
 def label_text(value: object, most: int) -> str:

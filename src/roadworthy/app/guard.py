@@ -40,7 +40,7 @@ def failed(place: str, error: BaseException) -> bool:
     Used as ``except Exception as error: if failed("place", error): raise``.
     """
     try:
-        if not isinstance(error, Exception) or _from_signal_handler(error):
+        if not isinstance(error, Exception) or from_signal_handler(error):
             return True
         count()
         if sys.is_finalizing():
@@ -150,7 +150,7 @@ def _identity(descriptor: int) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _from_signal_handler(error: BaseException) -> bool:
+def from_signal_handler(error: BaseException) -> bool:
     """Return True when it came out of a signal handler of the program's that ran in the midst of our code."""
     trace = error.__traceback__
     if trace is None or trace.tb_next is None:

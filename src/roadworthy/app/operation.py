@@ -424,11 +424,21 @@ class Operation:
         elif details.context or details.memory or details.kind != "internal":
             self._details = details
 
-    def _told(self, n: int, error: BaseException | None, details: _Details | None) -> None:
+    def _told(  # noqa: C901, PLR0912 - one pass on the hot path: each call saved counts
+        self, n: int, error: BaseException | None, details: _Details | None
+    ) -> None:
         """Record an end that is not short, not a success, or has details."""
         recorder = self._recorder
         if error is None:
             outcome = "success"
+            q = recorder.q
+            plain = details is None or not details.memory
+            if plain and n < _SHORT and n < _slow_ns and q is not None and q is recorder.cell.q:
+                q[recorder.base + _BUCKET[n]] += 1  # as in __exit__
+                recorder.d[recorder.base + BLOCK_SUM] += n
+                if n > recorder.top:
+                    recorder.higher(n)
+                return
         elif isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
             outcome = "success"  # the consumer of a generator had enough, the program ends in order
         elif isinstance(error, Exception):
@@ -488,8 +498,8 @@ else:
 
 
 def _detailed(context: dict[str, object]) -> _Details:
-    memory = bool(context.pop("memory", False))
-    kind = contexts.label_value(context.pop("kind", "internal"))
+    memory = bool(context.pop("memory")) if "memory" in context else False
+    kind = contexts.label_value(context.pop("kind")) if "kind" in context else "internal"
     return _Details(context, kind, memory=memory)
 
 

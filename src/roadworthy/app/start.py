@@ -118,9 +118,11 @@ def _ensure(app: str | None) -> Arena | None:
     try:
         _bring_up(app)
     except Exception as error:
-        _switch_off(f"{type(error).__name__}: {error}".replace("\n", " "))
-        if guard.failed("start", error):
+        if guard.from_signal_handler(error):
+            _state = _UNSTARTED  # the program's own, in the middle: the next call tries again
             raise
+        _switch_off(f"{type(error).__name__}: {error}".replace("\n", " "))
+        guard.failed("start", error)
     except BaseException:
         _state = _UNSTARTED  # Ctrl-C in the middle: the next call tries again
         raise
@@ -147,8 +149,10 @@ def _bring_up(app: str | None) -> None:
         return
     import atexit
 
+    from roadworthy.arena import hot
     from roadworthy.arena.writer import Arena
 
+    hot.let_pass(guard.from_signal_handler)
     env = os.environ
     _app = env.get("ROADWORTHY_APP") or _fit(app or _script())
     directory = _directory(_app)

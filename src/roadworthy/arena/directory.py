@@ -54,7 +54,7 @@ class Directory:
         self._values: list[int | None] = [None] * self._series.slots
         self._stamps: list[int | None] = [None] * self._series.slots
         self._histograms: list[tuple[int, RawSeries]] = []
-        self._before: dict[int, bytes] = {}
+        self._fresh: set[int] = set()
         self._most_blocks = 0
         self._all_before = b""
         self.series: list[RawSeries] = []
@@ -115,6 +115,7 @@ class Directory:
                 return
             made.buckets = {}
             self._histograms.append((block, made))
+            self._fresh.add(made.number)
             self._most_blocks = max(self._most_blocks, block + 1)
         else:
             self._plain[slot] = made
@@ -162,17 +163,15 @@ class Directory:
             return
         at = self._blocks.at
         everything = bytes(self._opened.b[at : at + self._most_blocks * _BLOCK_BYTES])
-        if everything == self._all_before:
+        if everything == self._all_before and not self._fresh:
             return
-        self._all_before = everything
-        before = self._before
+        before, self._all_before = self._all_before, everything
         for block, series in self._histograms:
             data = everything[block * _BLOCK_BYTES : (block + 1) * _BLOCK_BYTES]
-            if before.get(block) == data:
-                continue
-            before[block] = data
-            _take_apart(series, data)
-            self.changed[series.number] = series
+            if before[block * _BLOCK_BYTES : (block + 1) * _BLOCK_BYTES] != data or series.number in self._fresh:
+                _take_apart(series, data)
+                self.changed[series.number] = series
+        self._fresh.clear()
 
 
 _AHEAD = 16

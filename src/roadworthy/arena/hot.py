@@ -5,7 +5,8 @@ store is one aligned word through ``memoryview.cast``; a read-modify-write such 
 GIL, because CPython >= 3.11 looks at signals and thread switches only at calls and backward jumps. So nothing here
 takes a lock, and threads, signal handlers and GC callbacks may interrupt one another anywhere.
 
-First error regime: nothing raises. A value that is no number is dropped and counted in the header of its file.
+First error regime: nothing of ours raises. A value that is no number is dropped and counted in the header of its file.
+What a signal handler of the program raises in the midst of this code is the program's, and passes.
 """
 
 from __future__ import annotations
@@ -28,10 +29,24 @@ from roadworthy.arena.layout import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 now = monotonic_ns
 """The clock of everything in an arena: nanoseconds of CLOCK_MONOTONIC."""
+
+
+_judges: list[Callable[[BaseException], bool]] = []
+
+
+def let_pass(judge: Callable[[BaseException], bool]) -> None:
+    """Have ``judge`` tell which exceptions come out of signal handlers of the program's."""
+    _judges[:] = [judge]
+
+
+def passes(error: BaseException) -> bool:
+    """Return whether an exception that came up in here is the program's own."""
+    return any(judge(error) for judge in _judges)
 
 
 class Cell:
@@ -69,7 +84,9 @@ class Counter:
                 self._cell.d[self._index] += n
             else:
                 self._cell.trouble()
-        except Exception:  # noqa: BLE001 - the guest rule
+        except Exception as error:
+            if passes(error):
+                raise
             self._cell.trouble()
 
 
@@ -90,7 +107,9 @@ class Gauge:
             i = self._index
             cell.d[i] = v
             cell.q[i + 1] = monotonic_ns()
-        except Exception:  # noqa: BLE001 - the guest rule
+        except Exception as error:
+            if passes(error):
+                raise
             self._cell.trouble()
 
     def add(self, v: float = 1.0) -> None:
@@ -102,7 +121,9 @@ class Gauge:
             old = d[i]
             d[i] = old + v if old == old else v  # noqa: PLR0124 - only NaN differs from itself
             cell.q[i + 1] = monotonic_ns()
-        except Exception:  # noqa: BLE001 - the guest rule
+        except Exception as error:
+            if passes(error):
+                raise
             self._cell.trouble()
 
 
@@ -139,7 +160,9 @@ class Histogram:
             d[self._sum] += f
             if f > d[self._max]:  # noqa: PLR1730 - max() would be a call, where threads may switch
                 d[self._max] = f
-        except Exception:  # noqa: BLE001 - the guest rule
+        except Exception as error:
+            if passes(error):
+                raise
             self._cell.trouble()
 
 
@@ -159,7 +182,9 @@ class Beat:
             i = self._index
             q[i + 2] += 1
             q[i + 1] = now_ns or monotonic_ns()
-        except Exception:  # noqa: BLE001 - the guest rule
+        except Exception as error:
+            if passes(error):
+                raise
             self._cell.trouble()
 
     def count(self, n: int = 1, now_ns: int = 0) -> None:
@@ -169,14 +194,18 @@ class Beat:
             i = self._index
             q[i + 2] += n
             q[i + 1] = now_ns or monotonic_ns()
-        except Exception:  # noqa: BLE001 - the guest rule
+        except Exception as error:
+            if passes(error):
+                raise
             self._cell.trouble()
 
     def frame_start(self, now_ns: int = 0) -> None:
         """Tell that a frame begins."""
         try:
             self._cell.q[self._index + 5] = now_ns or monotonic_ns()
-        except Exception:  # noqa: BLE001 - the guest rule
+        except Exception as error:
+            if passes(error):
+                raise
             self._cell.trouble()
 
     def frame_end(self, now_ns: int = 0) -> None:
@@ -187,14 +216,18 @@ class Beat:
             q[i + 5] = 0
             q[i + 2] += 1
             q[i + 1] = now_ns or monotonic_ns()
-        except Exception:  # noqa: BLE001 - the guest rule
+        except Exception as error:
+            if passes(error):
+                raise
             self._cell.trouble()
 
     def turn(self, n: int = 1) -> None:
         """Tell that the loop advanced by ``n`` turns: progress, not only frames."""
         try:
             self._cell.q[self._index + 6] += n
-        except Exception:  # noqa: BLE001 - the guest rule
+        except Exception as error:
+            if passes(error):
+                raise
             self._cell.trouble()
 
 
@@ -232,8 +265,10 @@ class InFlight:
             q[i + 2] = parent
             q[i + 3] = get_ident()
             q[i] = start_ns or monotonic_ns()
-        except Exception:  # noqa: BLE001 - the guest rule
+        except Exception as error:
             self._free.append(i)
+            if passes(error):
+                raise
             self._cell.trouble()
             return -1
         return i
@@ -244,7 +279,9 @@ class InFlight:
             if handle > 0:
                 self._cell.q[handle] = 0
                 self._free.append(handle)
-        except Exception:  # noqa: BLE001 - the guest rule
+        except Exception as error:
+            if passes(error):
+                raise
             self._cell.trouble()
 
 
@@ -282,8 +319,10 @@ class Ring:
             q[i + 1] = at
             q[i + 2] = what
             q[i] = seq + 1
-        except Exception:  # noqa: BLE001 - the guest rule
+        except Exception as error:
             self._lost(i)
+            if passes(error):
+                raise
 
     def _put_parts(self, kind: int, level: int, payload: bytes) -> None:
         payload = cut(payload, EVENT_PARTS * EVENT_PAYLOAD)

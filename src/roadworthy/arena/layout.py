@@ -120,7 +120,7 @@ class Sizes:
 
     # Neither a dataclass nor a NamedTuple: `dataclasses` and `typing` cost the user's program several milliseconds.
 
-    def __init__(  # noqa: PLR0913 - one for each section
+    def __init__(
         self,
         events: int = 1024,
         beats: int = 64,

@@ -152,7 +152,7 @@ def _json(value: object) -> bytes:
     return text.encode()
 
 
-def _plain_json(value: object) -> str | None:
+def _plain_json(value: object) -> str | None:  # noqa: PLR0911 - a table of kinds
     if type(value) is str:
         if not (value.isascii() and value.isprintable()):
             return None

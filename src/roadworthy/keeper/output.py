@@ -158,6 +158,7 @@ class Stream:
         if size < self.passed or (size > self.passed and self._rewritten()):
             # truncated by the program itself (`> /dev/stderr` in a shell does): begin again
             self.passed = self.punched = self._reserved = 0
+            self._tail = b""
         self._reserve(size)
         start = self.passed
         if self.left_out and not self._say(now):
@@ -170,7 +171,8 @@ class Stream:
                 self._leave_out(size, now)
                 break
         if self.passed > start:
-            self._tail = os.pread(self._fd, _TAIL, max(0, self.passed - _TAIL))
+            known = min(self.passed, _TAIL)  # the program may have written more by now
+            self._tail = os.pread(self._fd, known, self.passed - known)
         self._reclaim(KEEP, PUNCH_EVERY)
         return self.passed - start
 

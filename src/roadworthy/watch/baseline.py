@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
 from typing import Any, Final, Literal
+
+from roadworthy.watch.middle import median
 
 SCHEMA: Final = 1
 LEAST_POINTS: Final = 8

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, median
 from typing import Final
 
 from roadworthy.types import Startup, StartupStep, Worker, WorkerState
+from roadworthy.watch.middle import median
 
 BOTTLENECK_SHARE: Final = 0.25
 """A step that takes at least this share of the starts' time is a bottleneck."""
@@ -53,7 +53,7 @@ def statistics(starts: Sequence[Startup]) -> Statistics:
     return Statistics(
         finished=len(totals),
         least=min(totals, default=None),
-        mean=fmean(totals) if totals else None,
+        mean=sum(totals) / len(totals) if totals else None,
         median=median(totals) if totals else None,
         most=max(totals, default=None),
         last=totals[-1] if totals else None,
@@ -74,7 +74,8 @@ def _steps(finished: Iterable[Startup]) -> Iterable[Step]:
             within[label] = within.get(label, 0.0) + (start.total or 0.0)
     for label, seconds_of in took.items():
         share = sum(seconds_of) / within[label] if within[label] > 0 else 0.0
-        yield Step(label, len(seconds_of), fmean(seconds_of), max(seconds_of), seconds_of[-1], min(1.0, share))
+        mean = sum(seconds_of) / len(seconds_of)
+        yield Step(label, len(seconds_of), mean, max(seconds_of), seconds_of[-1], min(1.0, share))
 
 
 def completed(workers: Iterable[Worker], told: Sequence[Startup]) -> list[Startup]:

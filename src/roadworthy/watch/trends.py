@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING, Final, Literal
+
+from roadworthy.watch.middle import median
 
 if TYPE_CHECKING:
     from roadworthy.types import Snapshot

@@ -222,3 +222,37 @@ def test_a_file_system_that_cannot_reserve_is_asked_once(tmp_path, monkeypatch):
         stream.pump(float(now))
     assert asked == [AHEAD]
     stream.close()
+
+
+def test_what_a_program_writes_while_its_first_lines_are_passed_on_is_passed_on_after_them(tmp_path):
+    class Slow(Sink):
+        """A reader during whose reading the program goes on writing."""
+
+        def copy(self, source, offset, count, now):
+            taken = super().copy(source, offset, count, now)
+            append(tmp_path / "out", b"and more\n")
+            return taken
+
+    with (tmp_path / "target").open("wb") as file:
+        stream = Stream(str(tmp_path / "out"), Slow(file.fileno()))
+        append(stream.path, b"a\n")
+        for now in range(3):
+            stream.pump(float(now))
+    assert (tmp_path / "target").read_bytes() == b"a\nand more\nand more\n"
+    stream.close()
+
+
+def test_a_program_that_truncates_its_output_before_anybody_reads_again_harms_nobody(tmp_path, pipe):
+    read, write = pipe
+    stream = Stream(str(tmp_path / "out"), Sink(write))
+    append(stream.path, b"first\n")
+    assert stream.pump(1.0) == 6
+    os.write(write, b"x" * 65000)  # the pipe is nearly full from here on
+    os.truncate(stream.path, 0)
+    append(stream.path, b"y" * 100_000)
+    for now in range(2, 6):
+        stream.pump(float(now))
+    drain(read)
+    stream.pump(6.0)
+    assert stream.passed > 0
+    stream.close()

@@ -11,7 +11,6 @@ that begins it once more counts nothing.
 from __future__ import annotations
 
 import sys
-from _thread import get_ident
 from contextvars import ContextVar
 
 from roadworthy._clock import NS, monotonic_ns

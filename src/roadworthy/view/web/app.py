@@ -231,9 +231,7 @@ class Views(Probes):
         """Answer figures over time."""
         snapshot = self._now()
         names = asked["names"] or sorted(snapshot.gauges)[:MOST_NAMES]
-        found = await beside(
-            self._history.query, names, snapshot.at - asked["seconds"], snapshot.at, asked["points"]
-        )
+        found = await beside(self._history.query, names, snapshot.at - asked["seconds"], snapshot.at, asked["points"])
         return answer(
             {
                 "start": snapshot.at - asked["seconds"],
