@@ -279,7 +279,10 @@ class Operation:
             if self._details is None and q is _seen and not _sampled:
                 # hot.InFlight.enter written out, with an entry that still carries this operation's number and no parent
                 try:
-                    self._handle = i = recorder.free.pop()
+                    # Not pop(): after a call a signal handler may raise, and the entry would be lost.
+                    free = recorder.free
+                    self._handle = i = free[-1]
+                    del free[-1]
                 except IndexError:
                     i = recorder.take()
                     if not i:

@@ -119,7 +119,7 @@ def _ensure(app: str | None) -> Arena | None:
         _bring_up(app)
     except Exception as error:
         if guard.from_signal_handler(error):
-            _state = _UNSTARTED  # the program's own, in the middle: the next call tries again
+            _state = _UNSTARTED if _arena is None else _RUNNING  # the program's own, in the middle: tried again
             raise
         _switch_off(f"{type(error).__name__}: {error}".replace("\n", " "))
         guard.failed("start", error)

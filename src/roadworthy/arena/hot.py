@@ -245,8 +245,10 @@ class InFlight:
 
         ``parent`` is the handle of the operation around it (0 or less: none), ``context`` is cut at 224 bytes.
         """
+        free = self._free
         try:
-            i = self._free.pop()
+            i = free[-1]  # not pop(): after a call a signal handler may raise, and the entry would be lost
+            del free[-1]
         except IndexError:
             self._cell.trouble(H_UNTRACKED)
             return -1

@@ -12,7 +12,7 @@ from __future__ import annotations
 from itertools import count
 
 from roadworthy.arena.files import Mapped, private_memory
-from roadworthy.arena.hot import Cell, Counter, Gauge, Histogram, cut
+from roadworthy.arena.hot import Cell, Counter, Gauge, Histogram, cut, passes
 from roadworthy.arena.layout import (
     BLOCK_WORDS,
     H_OVERFLOWED,
@@ -93,9 +93,11 @@ class Registry:
         """Return the instrument of this name and labels, made now if need be; never raises, always the same one."""
         try:
             return self._get(kind, name, tuple(sorted(labels)) if len(labels) > 1 else labels, unit, text, merge, scale)
-        except Exception:  # noqa: BLE001 - the guest rule: labels that are none
+        except Exception as error:
+            if passes(error):
+                raise
             self.base.cell.trouble()
-            return self._unseen(kind)
+            return self._unseen(kind)  # labels that are none
 
     def _get(self, kind: str, name: str, labels: Labels, unit: str, text: str, merge: str, scale: float) -> Any:  # noqa: ANN401 - as above
         key = (kind, name, labels)

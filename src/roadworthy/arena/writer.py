@@ -210,7 +210,9 @@ class Arena:
         try:
             self._info.update(info)
             write_info(self.cell, self._info)
-        except Exception:  # noqa: BLE001 - the guest rule
+        except Exception as error:
+            if hot.passes(error):
+                raise
             self.internal_error()
 
     def set_stack(self, signal: int, fd: int) -> None:
@@ -243,8 +245,10 @@ class Arena:
         _ = self.cell.q[H_STATE]  # in a forked child this makes its base file first
         try:
             mapped = self._store.extent_file(self._files[0].path, number)
-        except Exception:  # noqa: BLE001 - no room: the overflow series takes the values, and counts them
-            return None
+        except Exception as error:
+            if hot.passes(error):
+                raise
+            return None  # no room: the overflow series takes the values, and counts them
         mapped = self._files.setdefault(number, mapped)
         made = Extent(hot.Cell(mapped.q, mapped.d, mapped.b), HEADER_BYTES, self._store.extent_blocks_at)
         winner = self._extents.setdefault(number, made)

@@ -137,3 +137,45 @@ def test_importing_the_boot_module_loads_no_library_to_instrument():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def access_logger():
+    logger = logging.getLogger("uvicorn.access")
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+    logger.addHandler(logging.NullHandler())
+    return logger
+
+
+def test_an_access_log_is_counted_whole_but_kept_in_rations(watched):
+    logger = access_logger()
+    for number in range(200):
+        logger.info('%s - "GET /items/%d" 200', "127.0.0.1", number)
+    assert counted(watched)["info", "uvicorn.access"] == 200
+    kept = [text for source, _, text in told(watched) if source == "uvicorn.access"]
+    assert logs.KEPT_A_SECOND <= len(kept) < 100, "as many as the seconds that it took allow"
+    assert kept[0] == '127.0.0.1 - "GET /items/0" 200'
+
+
+def test_warnings_of_an_access_log_are_kept_always(watched):
+    logger = access_logger()
+    for number in range(50):
+        logger.warning("slow %d", number)
+    assert [text for _, _, text in told(watched)] == [f"slow {number}" for number in range(50)]
+
+
+def test_a_ration_is_renewed_each_second_and_when_the_clock_was_set():
+    source = logs.Source(series_counter(), rationed=True)
+    first = [source.may_keep(1000.0) for _ in range(logs.KEPT_A_SECOND + 5)]
+    assert first == [True] * logs.KEPT_A_SECOND + [False] * 5
+    assert source.full_until == 1001.0
+    assert not source.may_keep(1000.9)
+    assert source.may_keep(1001.1)
+    assert source.may_keep(500.0), "the clock was set back"
+
+
+def series_counter():
+    from roadworthy.arena import files, hot
+
+    memory = files.private_memory(4096)
+    return hot.Counter(hot.Cell(memory.q, memory.d, memory.b), 8, 0)
