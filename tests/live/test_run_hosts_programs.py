@@ -6,6 +6,7 @@ Whether a program of two seconds has a collection of its garbage in them is chan
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -92,7 +93,8 @@ def test_a_program_that_forks_twice_and_becomes_a_daemon(tmp_path):
         worker = snapshot["workers"][0]
         assert logged(snapshot, "daemon") == 1
         assert worker["state"] == "ready"
-        assert worker["reason"].startswith("daemonized: its main process ended, 1 of its processes")
+        # One, or two while the process between them had not ended yet when its parent did.
+        assert re.match(r"daemonized: its main process ended, [12] of its processes live on", worker["reason"])
         assert worker["restarts"] == 0
         assert received(snapshot) == {"requests", "logs", "output", "gc"}
         assert snapshot["verdict"]["status"] == "ok"
