@@ -31,6 +31,9 @@ from support.running import ROADWORTHY, wait_for
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
 
+# What measures the tests writes its findings through sqlite3 when a process of the program ends; that is seen too.
+MEASURING = {"client calls"} if any(name.startswith("COVERAGE") for name in os.environ) else set()
+
 
 def logged(snapshot, logger):
     return count(figures(snapshot, "log.records"), logger=logger, level="warning")
@@ -96,7 +99,7 @@ def test_a_program_that_forks_twice_and_becomes_a_daemon(tmp_path):
         # One, or two while the process between them had not ended yet when its parent did.
         assert re.match(r"daemonized: its main process ended, [12] of its processes live on", worker["reason"])
         assert worker["restarts"] == 0
-        assert received(snapshot) == {"requests", "logs", "output", "gc"}
+        assert received(snapshot) - MEASURING == {"requests", "logs", "output", "gc"}
         assert snapshot["verdict"]["status"] == "ok"
         assert snapshot["resources"]["processes"] == 1
     assert totals(run) == {200: 50, 404: 50}
