@@ -97,7 +97,9 @@ def test_a_request_is_under_way_with_its_route_until_the_last_part_is_sent(arena
     assert left == []
 
 
-def test_a_route_longer_than_an_entry_is_cut_at_a_character(arena):
+def test_a_route_longer_than_an_entry_is_cut_at_a_character(arena, monkeypatch):
+    monkeypatch.setattr(asgi, "_by_context", [True])
+
     async def app(scope, receive, send):
         http.route("/ü" * 400)
         under_way.extend(seen(arena)[1])
@@ -125,7 +127,15 @@ def test_more_requests_than_the_table_holds_are_counted_all_the_same(arena):
 def connect(arena):
     original = sqlite3.dbapi2.connect
     sqlite.install(sqlite3.dbapi2)
-    yield sqlite3.dbapi2.connect
+    opened = []
+
+    def connect_once(*args):
+        opened.append(sqlite3.dbapi2.connect(*args))
+        return opened[-1]
+
+    yield connect_once
+    for database in opened:
+        database.close()
     sqlite3.dbapi2.connect = sqlite3.connect = original
 
 
