@@ -97,9 +97,7 @@ def test_a_request_is_under_way_with_its_route_until_the_last_part_is_sent(arena
     assert left == []
 
 
-def test_a_route_longer_than_an_entry_is_cut_at_a_character(arena, monkeypatch):
-    monkeypatch.setattr(asgi, "_by_context", [True])
-
+def test_a_route_longer_than_an_entry_is_cut_at_a_character(arena):
     async def app(scope, receive, send):
         http.route("/ü" * 400)
         under_way.extend(seen(arena)[1])

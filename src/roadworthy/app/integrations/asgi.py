@@ -27,11 +27,7 @@ SWITCHING = 101
 FORBIDDEN = 403
 FAILURE = http.FAILURE
 
-KEY = "roadworthy"
-"""Where a request is found in its scope: setting a context variable costs several times as much as all else here."""
-
 _current = http._current
-_by_context = http._by_context
 _entries = http._entries
 _inside = http._inside
 _look_due = http._look_due
@@ -43,6 +39,7 @@ class HttpRequest(http.Request):
     __slots__ = ("send",)
 
     send: Any
+    token: Any
 
     def sent(self, message: Any) -> Any:  # noqa: C901 - one pass on the hot path: each call saved counts
         """Learn from a part of the answer; no coroutine around the server's: it would cost more than all the rest."""
@@ -64,8 +61,7 @@ class HttpRequest(http.Request):
                     records = place.records
                     (records[status] if status in records else http.record_of(place, status))(took)
                     # uvicorn goes on reading in this context: what stays in it would live until the next request.
-                    if self.token is not None:
-                        _current.reset(self.token)
+                    _current.reset(self.token)
                     if self.outer is not None:
                         self.outer[0].reset(self.outer[1])
                 except (ValueError, RuntimeError):
@@ -84,8 +80,9 @@ class HttpRequest(http.Request):
 def _begin(scope: Any, send: Any) -> HttpRequest | None:
     """Begin a request as :func:`http.begin` does; not in the coroutine, whose frame would be twice as large."""
     try:
-        if KEY in scope:
-            return None  # an outer layer has begun it
+        outer = _current.get()
+        if outer is not None and not outer.done:
+            return None
         method = scope["method"]
         scheme = scope["scheme"] if "scheme" in scope else "http"  # noqa: SIM401 - cheaper than a call
         entry = _entries[method, scheme] if (method, scheme) in _entries else http.entry_of(method, scheme)
@@ -96,7 +93,7 @@ def _begin(scope: Any, send: Any) -> HttpRequest | None:
         made.place = entry.nowhere
         made.status = 0
         made.done = False
-        made.outer = made.token = None
+        made.outer = None
         made.began = now = monotonic_ns()
         if entry.free:
             made._handle = handle = entry.free.pop()  # InFlight.enter written out
@@ -109,9 +106,7 @@ def _begin(scope: Any, send: Any) -> HttpRequest | None:
             made._handle = max(0, entry.inflight.enter(entry.number, 0, b"", now))  # counts that there is no room
         if now >= _look_due[0]:
             http.look(now)
-        scope[KEY] = made
-        if _by_context:
-            made.token = _current.set(made)
+        made.token = _current.set(made)
         if _inside:
             made.outer = (_inside[0], _inside[0].set(made))
         return made
@@ -145,10 +140,9 @@ class Measured:
         except BaseException as error:
             request.end(error)
             raise
-        finally:
-            scope.pop(KEY, None)  # the server's object, which sends, holds the scope: a circle
-        if not request.done:
-            request.end()
+        else:
+            if not request.done:
+                request.end()
 
     async def _other(self, scope: Any, receive: Any, send: Any) -> None:
         """Call the application with what is no plain request."""
@@ -156,7 +150,6 @@ class Measured:
         if request is None:
             await self.app(scope, receive, send)
             return
-        scope[KEY] = request
         try:
             await self.app(scope, receive, _upgrading(request, send))
         except BaseException as error:

@@ -42,7 +42,6 @@ _current: ContextVar[Request | None] = ContextVar("roadworthy_request", default=
 _entries: dict[tuple[str, str], Entry] = {}
 _places = [0]
 _inside: list[ContextVar[Any]] = []
-_by_context: list[bool] = []
 _told = [0, 0]
 _look_due = [0]
 
@@ -219,18 +218,8 @@ def prefix(template: str) -> None:
     """Note a part of the route that an outer router has matched; the inner route comes after it."""
     request = _current.get()
     if request is not None and not request.done:
-        append(request, template)
-
-
-def append(request: Request, template: str) -> None:
-    """Note for ``request`` a part of its route as :func:`prefix` does."""
-    place = request.place
-    _put(request, place.inner.get(template) or inner(place, template))
-
-
-def follow_contexts() -> None:
-    """Name requests of every kind in their context: for frameworks that learn a route where nothing else is at hand."""
-    _by_context[:] = [True]
+        place = request.place
+        _put(request, place.inner.get(template) or inner(place, template))
 
 
 def _put(request: Request, place: Place) -> None:

@@ -44,8 +44,8 @@ def install_fastapi(module: ModuleType) -> None:
         def handle(self: Any, scope: Any, receive: Any, send: Any) -> Any:
             try:
                 context = context_of(scope)
-                if context is not None and context.original_route is self and asgi.KEY in scope:
-                    http.append(scope[asgi.KEY], str(context.path_format))
+                if context is not None and context.original_route is self:
+                    http.prefix(str(context.path_format))
             except Exception as error:
                 if guard.failed("fastapi", error):
                     raise
@@ -57,14 +57,14 @@ def install_fastapi(module: ModuleType) -> None:
 
 
 def _noting(outer: bool) -> Any:  # noqa: FBT001 - two kinds of route
-    key = asgi.KEY
+    current = http._current.get
     when_empty = "" if outer else "/"
 
     def make(original: Any) -> Any:
         def handle(self: Any, scope: Any, receive: Any, send: Any) -> Any:
-            if key in scope:
-                try:  # http.append written out
-                    request = scope[key]
+            request = current()
+            if request is not None:
+                try:  # http.prefix written out
                     path = self.path or when_empty
                     place = request.place
                     request.place = place = place.inner[path] if path in place.inner else http.inner(place, path)

@@ -155,7 +155,6 @@ def install_waitress(module: ModuleType) -> None:
 def install_flask(module: ModuleType) -> None:
     """Learn the route that Flask matched."""
     flask_globals = sys.modules.get("flask.globals")
-    http.follow_contexts()
 
     def make(original: Any) -> Any:
         def full_dispatch_request(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -176,7 +175,6 @@ def install_flask(module: ModuleType) -> None:
 
 def install_django(module: ModuleType) -> None:
     """Learn the route that Django matched."""
-    http.follow_contexts()
 
     def make(original: Any) -> Any:
         def resolve_request(self: Any, request: Any) -> Any:
