@@ -38,10 +38,11 @@ def seen():
 def program(tmp_path):
     """Return a function that runs a program in an interpreter of its own and returns what came of it."""
 
-    def run(text, *arguments, check=True, **env):
+    def run(text, *arguments, check=True, measured=True, **env):
         file = tmp_path / "program.py"
         file.write_text(textwrap.dedent(text))
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("ROADWORTHY_")}
+        not_for_it = ("ROADWORTHY_",) if measured else ("ROADWORTHY_", "COVERAGE_")
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(not_for_it)}
         done = subprocess.run(
             [sys.executable, str(file), *arguments],
             capture_output=True,

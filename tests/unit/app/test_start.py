@@ -235,6 +235,38 @@ def test_recording_while_the_interpreter_goes_down_is_silent(program):
     assert done.stderr == ""
 
 
+def test_a_signal_handler_may_use_every_name_while_they_are_imported(program):
+    done = program("""
+        import os, signal, sys
+        import roadworthy as rw
+
+        def handler(number, frame):
+            for name in rw.__all__:
+                getattr(rw, name)
+            with rw.operation("op.handler"):
+                rw.counter("handled").add()
+
+        class Finder:
+            came = set()
+
+            @classmethod
+            def find_spec(cls, name, path=None, target=None):
+                if name.startswith("roadworthy.") and name not in cls.came:
+                    cls.came.add(name)
+                    os.kill(os.getpid(), signal.SIGUSR1)
+
+        signal.signal(signal.SIGUSR1, handler)
+        sys.meta_path.insert(0, Finder)
+        with rw.operation("op.first"):
+            pass
+        sys.meta_path.remove(Finder)
+        from roadworthy.app.operation import Operation
+        print(len(Finder.came) > 10, type(rw.operation("op")) is Operation, rw.start.__module__)
+    """)
+    assert done.stdout == "True True roadworthy.app.start\n"
+    assert done.stderr == ""
+
+
 def test_names_of_scripts_become_names_of_applications():
     from roadworthy.app import start
 
