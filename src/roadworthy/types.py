@@ -409,6 +409,25 @@ class Snapshot:
     schema: int = SNAPSHOT_SCHEMA
 
 
+class StateWord(Protocol):
+    """Three whole numbers under one name that several callers, threads or processes share."""
+
+    def read(self) -> tuple[int, int, int, int]:
+        """Return the three values and the monotonic ns of their last update (0: never); never waits."""
+
+    def update(
+        self, fn: Callable[[int, int, int], tuple[int, int, int]], patience: float = 0.05
+    ) -> tuple[int, int, int] | None:
+        """Replace the values by ``fn`` of them, one caller at a time; None, and no change, when that took too long."""
+
+
+class StateStore(Protocol):
+    """Where breakers, limits and switches keep what they share: in the process, or on the host (arena.shared)."""
+
+    def word(self, name: str) -> StateWord:
+        """Return the word of that name, made now if need be; raises :class:`~roadworthy.errors.Exhausted`."""
+
+
 class History(Protocol):
     """Where figures over time are kept (SQLite in the state directory; PostgreSQL by URL)."""
 
