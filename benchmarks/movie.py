@@ -1,78 +1,60 @@
 """The whole-program row on a frame loop: examples/movie, switched off and plain, against attached with all defaults.
 
 Plain means `ROADWORTHY_ENABLED=0` and no `roadworthy run`: the movie is instrumented with our API, and what that costs
-is to be seen too. Saturation: the movie itself, frames uncapped, the same in both arms. p99: frames at 70 % of that
-rate.
+is to be seen too. Each arm is a start of its own that plays until it, and the agent beside it, have settled; then
+frames uncapped for the throughput, and frames at 70 % of the plain rate for p99.
 """
 
 from __future__ import annotations
 
 import json
-import re
 
-from benchmarks.rows import Line, NotMeasured, Plan, Row
-from benchmarks.running import application, arranged, finish, python, running
-from benchmarks.whole import Figures, grown, lost, pairs
+from benchmarks.rows import Line, Plan, Row
+from benchmarks.running import Running, application, arranged, finish, python, running, set_free, wait_until
+from benchmarks.whole import SETTLE, Figures, grown, lost, pairs
+from roadworthy._clock import sleep
 
 SHARE = 0.7
 MOST_FPS = 1000  # what the movie accepts as its target
-RATE = re.compile(r"([\d.]+) frames in ([\d.]+) s = ([\d.]+) FPS at ([\d.]+) %")
+FPS = 60
 
 
 def movie(plan: Plan) -> list[Line]:
     """Measure throughput and CPU time per frame at saturation, then p99 of the frame time at 70 % of it."""
     plan.say("movie: how fast it goes")
-    fps = _uncapped(400, attached=False, beside=plan.beside)["fps"]
-    frames = int(fps * (3 if not plan.quick else 1))
-    plain, attached = pairs(plan, "movie", lambda under: _uncapped(frames, attached=under, beside=plan.beside))
+    fps = _one(FPS, plan.pick(3, 1), attached=False, beside=plan.beside, measured=False)["fps"]
     target = min(MOST_FPS, int(SHARE * fps))
-    seconds = 3.0 if not plan.quick else 1.0
-    calm, watched = pairs(
-        plan, f"movie at {target} FPS", lambda under: _paced(target, seconds, attached=under, beside=plan.beside)
-    )
+    seconds = plan.pick(4, 1)
+    plain, attached = pairs(plan, "movie", lambda under: _one(target, seconds, attached=under, beside=plan.beside))
     return [
-        lost(f"movie: frames/s lost at saturation ({frames} frames)", "fps", plain, attached, "frames/s"),
-        grown(f"movie: p99 of the frame time at {target} FPS", "p99", calm, watched, "ms"),
-        grown(f"movie: median of the frame time at {target} FPS", "p50", calm, watched, "ms", budget=None),
+        lost("movie: frames/s lost at saturation", "fps", plain, attached, "frames/s"),
+        grown(f"movie: p99 of the frame time at {target} FPS", "p99", plain, attached, "ms"),
+        grown(f"movie: median of the frame time at {target} FPS", "p50", plain, attached, "ms", budget=None),
         grown("movie: CPU time a frame, in the program", "cpu_per_frame", plain, attached, "ms", budget=None),
     ]
 
 
-def _environ(*, attached: bool) -> dict[str, str]:
-    return {} if attached else {"ROADWORTHY_ENABLED": "0"}
-
-
-def _uncapped(frames: int, *, attached: bool, beside: str) -> Figures:
-    argv = [python(), "examples/movie/main.py", "--frames", str(frames), "--uncapped"]
-    name = application("movie") if attached else ""
-    with running(arranged(argv, name=name), name=name, environ=_environ(attached=attached)) as run:
-        finish(run, 120, free=attached and beside == "free")
-        said = RATE.search(run.output.read_text(encoding="utf-8"))
-        if said is None:
-            raise NotMeasured(f"the movie did not say how fast it was: {run.tail()}")
-    done, seconds, fps, used = (float(figure) for figure in said.groups())
-    return {"fps": fps, "cpu_per_frame": seconds * used / 100 / done}
-
-
-def _paced(fps: int, seconds: float, *, attached: bool, beside: str) -> Figures:
+def _one(fps: int, seconds: float, *, attached: bool, beside: str, measured: bool = True) -> Figures:
+    """Play once; ``measured`` with its time to settle and its frames at a fixed rate."""
     with running(["true"]) as nothing:  # a folder of its own that outlives the program
-        out = nothing.folder / "found.json"
-        argv = [
-            python(),
-            "-m",
-            "benchmarks.programs.film",
-            "--fps",
-            str(fps),
-            "--seconds",
-            str(seconds),
-            "--out",
-            str(out),
-        ]
+        out, go = nothing.folder / "found.json", nothing.folder / "go"
+        argv = [python(), "-m", "benchmarks.programs.film", "--fps", str(fps), "--seconds", str(seconds)]
+        argv += ["--out", str(out), *(["--go", str(go)] if measured else [])]
         name = application("movie") if attached else ""
         with running(arranged(argv, name=name), name=name, environ=_environ(attached=attached)) as run:
-            finish(run, 120, free=attached and beside == "free")
-        found = json.loads(out.read_bytes())
-    return {"p50": found["p50"], "p99": found["p99"]}
+            if attached:
+                up = set_free if beside == "free" else Running.said_by_agent
+                wait_until("the agent is up", lambda: bool(up(run)), run)
+            if measured:
+                sleep(SETTLE)
+            go.touch()
+            finish(run, 120)
+        found: Figures = json.loads(out.read_bytes())
+    return found
+
+
+def _environ(*, attached: bool) -> dict[str, str]:
+    return {} if attached else {"ROADWORTHY_ENABLED": "0"}
 
 
 ROWS = (Row("movie", "whole program: a frame loop (examples/movie), attached, defaults", movie),)

@@ -26,8 +26,8 @@ from benchmarks.running import (
     wait_until,
 )
 from benchmarks.statistics import estimate
-from benchmarks.whole import Figures, grown, lost, pairs
-from roadworthy._clock import monotonic
+from benchmarks.whole import SETTLE, Figures, grown, lost, pairs
+from roadworthy._clock import monotonic, sleep
 
 SHARE = 0.7
 CONNECTIONS = 8
@@ -77,6 +77,7 @@ def _one(
         if attached:
             up = set_free if beside == "free" else Running.said_by_agent
             wait_until("the agent is up", lambda: bool(up(server)), server)
+        sleep(SETTLE)
         out = server.folder / "load.json"
         sizes = ["--path", path, "--connections", str(CONNECTIONS), "--closed", str(closed)]
         if opened:

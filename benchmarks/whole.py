@@ -13,6 +13,9 @@ BUDGET = 0.01
 WIDEST = 0.04
 """An interval of two points to each side: a wider one tells of the machine, and meets no budget of one point."""
 
+SETTLE = 3.0
+"""Seconds that both arms run before they are measured: the row is about a program that runs, not about its start."""
+
 PAIRS = 12
 QUICK_PAIRS = 3
 
