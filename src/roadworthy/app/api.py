@@ -10,6 +10,10 @@ import roadworthy
 from roadworthy.app import start as _start
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from roadworthy.arena.writer import Arena
 
 start = _start.start
 
@@ -24,9 +28,19 @@ if TYPE_CHECKING or _start.enabled():
     from roadworthy.app.startup import startup
     from roadworthy.app.timed import timed
     from roadworthy.app.usage import usage
+    from roadworthy.arena.layout import EVENT_KINDS as _EVENTS
 
-    _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
-    _KINDS = frozenset({"log", "warning", "operation", "state", "usage", "check"})
+    _SEVERITIES = {"debug": 1, "info": 2, "warning": 3, "error": 4, "critical": 5}
+    _NUMBERS = {kind: _EVENTS[kind] for kind in ("log", "warning", "operation", "state", "usage", "check")}
+    _KINDS = {number: kind for kind, number in _NUMBERS.items()}
+    _payloads = _context.payloads
+    _put: Callable[[int, int, bytes], None] = lambda _kind, _level, _payload: None  # noqa: E731 - until there is a ring
+
+    def _started(arena: Arena) -> None:
+        global _put  # noqa: PLW0603 - one arena per process
+        _put = arena.ring.put
+
+    _start.when_started(_started)
 
     def error(
         error: BaseException | type[BaseException] | str,
@@ -48,15 +62,24 @@ if TYPE_CHECKING or _start.enabled():
         state and info. Text and fields are redacted and bounded. Never raises.
         """
         try:
+            if not fields:
+                try:
+                    made, number, severity = _payloads[source][text], _NUMBERS[kind], _SEVERITIES[level]
+                except (KeyError, TypeError):
+                    pass
+                else:
+                    _put(number, severity, made)
+                    return
             arena = _start.current() or _start.ensure()
-            if arena is not None:
-                arena.event(
-                    kind if kind in _KINDS else "state",
-                    _LEVELS[level] if level in _LEVELS else _LEVELS.get(str(level).lower(), 20),
-                    _context.label_value(source) if source else "",
-                    _context.line(text),
-                    _context.plain(fields) if fields else None,
-                )
+            if arena is None:
+                return
+            name = _context.label_value(source) if source else ""
+            number = _NUMBERS[kind] if kind in _NUMBERS else _NUMBERS["state"]
+            severity = _SEVERITIES[level] if level in _SEVERITIES else _SEVERITIES.get(str(level).lower(), 2)
+            if fields:
+                arena.event(_KINDS[number], severity * 10, name, _context.line(text), _context.plain(fields))
+            else:
+                arena.ring.put(number, severity, _context.payload(source, name, text))
         except Exception as broken:
             if _guard.failed("event", broken):
                 raise

@@ -23,6 +23,9 @@ _KEPT = 1024
 _values: dict[str, str] = {}
 _keys: dict[str, bool] = {}
 _lines: dict[str, str] = {}
+payloads: dict[str, dict[str, bytes]] = {}
+"""What the ring takes for the texts that came from a source, without fields."""
+
 _pairs: dict[tuple[str, str], str] = {}
 _SHORT = 10**18
 
@@ -118,6 +121,19 @@ def line(value: object) -> str:
     made = label_text(value, LONGEST_LINE)
     if type(value) is str and len(value) <= LONGEST * 2:
         _remember(_lines, value, made)
+    return made
+
+
+def payload(source: object, name: str, value: object) -> bytes:
+    """Return an event without fields as the ring takes it; ``name`` is the source as it is kept."""
+    made = f"{name}{US}{line(value)}".encode("utf-8", "replace")
+    if type(value) is str and len(value) <= LONGEST * 2 and type(source) is str and len(source) <= LONGEST:
+        if source not in payloads:
+            _remember(payloads, source, {})
+        if sum(map(len, payloads.values())) >= _KEPT:
+            payloads.clear()
+        else:
+            payloads[source][value] = made
     return made
 
 
