@@ -1,6 +1,7 @@
 # The commands of this repository. All that they need is Python 3.11+, make and a package registry.
 #
 #   make run      the demo, under roadworthy, with its page
+#   make reports  a web service with dependencies that can be made to fail, under roadworthy
 #   make test     every test this machine can run, with the reason for each that it cannot
 #   make check    lint, types, architecture, documentation
 #   make bench    ours against the peers, as ratios
@@ -25,7 +26,7 @@ else
 pytest := $(bin)/python -m coverage run -m pytest
 endif
 
-.PHONY: help run test check bench soak lock clean env
+.PHONY: help run reports test check bench soak lock clean env
 .DEFAULT_GOAL := help
 
 help:
@@ -53,6 +54,9 @@ env: $(VENV)/.stamp-dev
 
 run: $(VENV)/.stamp-run
 	@$(bin)/roadworthy run --name movie -- $(bin)/python examples/movie/main.py
+
+reports: env
+	@$(bin)/python examples/reports/start.py $(ARGS)
 
 test: env
 ifeq ($(COVERAGE),)

@@ -12,7 +12,9 @@ import argparse
 import json
 import os
 import timeit
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from benchmarks.probes.arms import Arm, prepare
 from roadworthy._clock import monotonic, sleep
@@ -20,6 +22,13 @@ from roadworthy._clock import monotonic, sleep
 MILLISECOND = 1_000_000
 WAIT = 15.0
 WARM = 1_000
+
+
+class Timed(Protocol):
+    """What can be measured."""
+
+    def timeit(self, number: int) -> float:
+        """Return the seconds that so many calls took."""
 
 
 def main() -> None:
@@ -41,16 +50,23 @@ def main() -> None:
 def measure(arms: dict[str, Arm], rounds: int, slice_ns: float) -> dict[str, list[float]]:
     """Return the nanoseconds of one call of each arm in each round, with garbage collection as in a real program."""
     timers = {
-        name: timeit.Timer(arm.statement, "gc.enable()", globals={**arm.names, **_GC}) for name, arm in arms.items()
+        name: timeit.Timer(arm.statement, "gc.enable()", globals={**arm.names, **GC}) for name, arm in arms.items()
     }
-    calls = {name: _calibrated(timers[name], WARM // arm.times, slice_ns) for name, arm in arms.items()}
-    found: dict[str, list[float]] = {name: [] for name in arms}
-    names = list(arms)
+    return turns(timers, {name: arm.times for name, arm in arms.items()}, rounds, slice_ns)
+
+
+def turns(
+    timers: Mapping[str, Timed], times: Mapping[str, int], rounds: int, slice_ns: float
+) -> dict[str, list[float]]:
+    """Return the nanoseconds of one call by each timer in each round; ``times``: how often one run of it calls."""
+    calls = {name: _calibrated(timer, WARM // times.get(name, 1), slice_ns) for name, timer in timers.items()}
+    found: dict[str, list[float]] = {name: [] for name in timers}
+    names = list(timers)
     for number in range(rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
             seconds = timers[name].timeit(calls[name])
-            found[name].append(seconds * 1e9 / calls[name] / arms[name].times)
+            found[name].append(seconds * 1e9 / calls[name] / times.get(name, 1))
     return found
 
 
@@ -67,7 +83,7 @@ def wait_for_agent() -> bool:
     return True
 
 
-def _calibrated(timer: timeit.Timer, warm: int, slice_ns: float) -> int:
+def _calibrated(timer: Timed, warm: int, slice_ns: float) -> int:
     """Return how many calls fill a slice, after ``warm`` calls: the first ones make arenas, metrics and threads."""
     timer.timeit(warm)
     number = 1
@@ -78,7 +94,7 @@ def _calibrated(timer: timeit.Timer, warm: int, slice_ns: float) -> int:
         number *= 4
 
 
-_GC = {"gc": __import__("gc")}
+GC = {"gc": __import__("gc")}
 
 if __name__ == "__main__":
     main()

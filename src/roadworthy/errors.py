@@ -4,6 +4,7 @@
 
     RoadworthyError                      1   something failed
     ├── UsageError                       2   an option or argument is wrong
+    │   └── NotFound                     2   … it names something that is not there
     ├── ConfigurationError               3   a setting is wrong
     ├── Unavailable                      4   a dependency, file or socket cannot be used
     │   ├── NotRunning                   4   no such application is running
@@ -65,6 +66,10 @@ class UsageError(RoadworthyError):
     """An option or argument is wrong."""
 
     exit_code = EXIT_USAGE
+
+
+class NotFound(UsageError):
+    """Something was named that is not there: a policy, a service, a feature."""
 
 
 class ConfigurationError(RoadworthyError):

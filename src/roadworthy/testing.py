@@ -9,21 +9,45 @@
             extract("game.sfc")
         assert seen.count("operation.duration", operation="sprite_extraction", outcome="success") == 1
         assert seen.errors() == []
+
+And how its policies behave, without waiting for it::
+
+    from roadworthy.testing import MovableClock, no_wait
+
+    def test_the_upstream_is_asked_again_after_the_break():
+        with MovableClock() as clock:
+            ...                     # fail until the breaker is open
+            clock.move(60)
+            ...                     # a probe is let through
+
+    def test_the_third_attempt_succeeds():
+        with no_wait() as pauses:
+            fetch()
+        assert len(pauses) == 2
+
+    def test_the_page_survives_a_bad_upstream():
+        with upstream.inject(fail=0.3, delay=0.5, seed=1):
+            ...
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from roadworthy import _clock
 from roadworthy.app import start
 from roadworthy.arena.reader import Reader
-from roadworthy.errors import Unavailable
+from roadworthy.errors import Unavailable, UsageError
 
 if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any, Self
+
     from roadworthy.arena.records import RawBeat, RawEvent, RawInFlight, RawMark, RawSeries
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
@@ -120,3 +144,155 @@ def _total(series: RawSeries) -> float:
     if series.buckets is not None:
         return float(sum(series.buckets.values()))
     return series.value or 0.0
+
+
+# -- time, for policies: all of roadworthy.resilience, and nothing else, goes by the clock of a test
+
+
+class MovableClock:
+    """The clock of all policies, breakers, limits and features while its block runs: it stands still until moved.
+
+    Pauses between attempts and waits for a rate limit move it by their length and take no time; :attr:`pauses` lists
+    them, in seconds. Not moved are the clocks of the program itself, of other processes and of event loops: test a
+    timeout that interrupts a coroutine without this block, and short. One at a time: a clock that is replaced cannot
+    be replaced again.
+    """
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+        self._mono = _clock.monotonic_ns()
+        self._wall = _clock.wall_ns()
+        self._restore: list[Callable[[], object]] = []
+
+    def move(self, seconds: float) -> None:
+        """Let ``seconds`` go by, for both clocks. Raises :class:`ValueError` for less than none: :meth:`move_wall`."""
+        if not seconds >= 0:
+            message = f"a monotonic clock cannot be moved by {seconds} seconds"
+            raise ValueError(message)
+        self._mono += round(seconds * _clock.NS)
+        self._wall += round(seconds * _clock.NS)
+
+    def move_wall(self, seconds: float) -> None:
+        """Set the wall clock alone ``seconds`` on, or back when negative: an operator or NTP has corrected it."""
+        self._wall += round(seconds * _clock.NS)
+
+    def monotonic_ns(self) -> int:
+        """Return the monotonic clock in nanoseconds."""
+        return self._mono
+
+    def wall_ns(self) -> int:
+        """Return the wall clock in nanoseconds since the epoch."""
+        return self._wall
+
+    def monotonic(self) -> float:
+        """Return the monotonic clock in seconds."""
+        return self._mono / _clock.NS
+
+    def wall(self) -> float:
+        """Return the wall clock in seconds since the epoch."""
+        return self._wall / _clock.NS
+
+    def sleep(self, seconds: float) -> None:
+        """Move by ``seconds`` and note the pause."""
+        self.pauses.append(seconds)
+        self.move(seconds)
+
+    def __enter__(self) -> Self:
+        names = ("monotonic_ns", "wall_ns", "monotonic", "wall", "sleep")
+        self._restore.append(_replace({name: getattr(self, name) for name in names}, self.sleep))
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._restore.pop()()
+
+
+@contextmanager
+def moved(seconds: float) -> Iterator[MovableClock]:
+    """Run the block ``seconds`` later, as far as policies can tell; gives the :class:`MovableClock` that does it."""
+    with MovableClock() as clock:
+        clock.move(seconds)
+        yield clock
+
+
+@contextmanager
+def no_wait() -> Iterator[list[float]]:
+    """Have policies wait for nothing while the block runs; gives the list of what they would have waited, in seconds.
+
+    That is pauses between attempts and waits for a rate limit, in all threads and event loops; not injected delays.
+    Clocks run on as they do: with :class:`MovableClock` instead, the time of a pause is taken to have gone by.
+    """
+    pauses: list[float] = []
+    restore = _replace({"sleep": pauses.append}, pauses.append, but=f"{_RESILIENCE}.inject")
+    try:
+        yield pauses
+    finally:
+        restore()
+
+
+_RESILIENCE = "roadworthy.resilience"
+_WRAPPER = "<roadworthy policy>"
+"""The file that generated wrappers name as theirs."""
+
+
+def _replace(functions: dict[str, Any], pause: Callable[[float], object], but: str = "") -> Callable[[], object]:
+    """Put ``functions`` in the place of those of ``_clock`` for all of resilience, and ``pause`` in that of asyncio's.
+
+    Everybody else goes on with the real ones, the module ``but`` too.
+    """
+    import asyncio
+
+    if asyncio.sleep.__module__ == __name__:
+        raise UsageError(
+            "the clock of policies is already replaced",
+            why="A MovableClock or no_wait block is running.",
+            hint="Use one at a time; a MovableClock does not wait either.",
+        )
+    real = {name: getattr(_clock, name) for name in functions}
+    asleep = asyncio.sleep
+
+    async def wait(delay: float, result: object = None) -> object:
+        pause(delay)
+        await asleep(0)
+        return result
+
+    new: list[tuple[dict[str, Any], str, Any]] = [
+        (vars(module), name, functions[known])
+        for module in _resilience()
+        for name, value in vars(module).items()
+        for known in functions
+        if value is real[known] and module.__name__ != but
+    ]
+    new += [(vars(_clock), name, _for_resilience(functions[name], real[name], but)) for name in functions]
+    new.append((vars(asyncio), "sleep", _for_resilience(wait, asleep, but)))
+    old = [(namespace, name, namespace[name]) for namespace, name, _ in new]
+    _put(new)
+    return lambda: _put(old)
+
+
+def _put(values: list[tuple[dict[str, Any], str, Any]]) -> None:
+    for namespace, name, value in values:
+        namespace[name] = value
+
+
+def _for_resilience(function: Callable[..., Any], real: Callable[..., Any], but: str) -> Callable[..., Any]:
+    """Return what calls ``function`` for resilience, and ``real`` for everybody else."""
+
+    def either(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - as what it stands for
+        asking = sys._getframe(1)  # noqa: SLF001 - who asks decides
+        name = str(asking.f_globals.get("__name__", ""))
+        ours = name.startswith(_RESILIENCE) or asking.f_code.co_filename == _WRAPPER
+        return function(*args, **kwargs) if ours and name != but else real(*args, **kwargs)
+
+    return either
+
+
+def _resilience() -> list[ModuleType]:
+    """Return all modules of resilience, so that none is first imported, with the real clock, while a test runs."""
+    import pkgutil
+    from importlib import import_module
+
+    package = import_module(_RESILIENCE)
+    for found in pkgutil.walk_packages(package.__path__, f"{_RESILIENCE}."):
+        if ".transports." not in found.name:
+            import_module(found.name)
+    return [module for name, module in list(sys.modules.items()) if name.startswith(_RESILIENCE)]

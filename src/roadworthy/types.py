@@ -378,6 +378,92 @@ class Overhead:
     internal_errors: int = 0
 
 
+class BreakerState(StrEnum):
+    """How a circuit breaker stands; the first six in the order of their codes in ``resilience.breaker.state``."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+    FORCED_OPEN = "forced_open"
+    DISABLED = "disabled"
+    METRICS_ONLY = "metrics_only"
+    UNKNOWN = "unknown"
+
+
+class ServiceCondition(StrEnum):
+    """How a service that the program depends on is doing, as its error recovery sees it."""
+
+    UP = "up"
+    DEGRADED = "degraded"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySummary:
+    """What the calls of one policy came to and how its breaker stands, over all processes.
+
+    ``calls`` counts outcomes; ``rate`` (calls a second) and ``failure_rate`` (0 to 1, of the calls that reached the
+    other side) are of the last minute; ``breaker`` is None where there is none; ``retry_at`` is when an open breaker
+    lets a call try again; ``forced`` is what people have set, until ``forced_until`` (None: until it is undone).
+    """
+
+    name: str
+    breaker: BreakerState | None = None
+    since: float | None = None
+    reason: str = ""
+    retry_at: float | None = None
+    calls: Mapping[str, int] = field(default_factory=dict)
+    rate: float | None = None
+    failure_rate: float | None = None
+    retries: int | None = None
+    retries_denied: int | None = None
+    fallbacks: int | None = None
+    hedges: int | None = None
+    budget_left: float | None = None
+    budget_most: float | None = None
+    forced: BreakerState | None = None
+    forced_reason: str = ""
+    forced_until: float | None = None
+    scope: str = ""
+    parts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSummary:
+    """A service that the program has registered for error recovery.
+
+    ``recover`` and ``restart`` tell what can be asked for; ``recoveries`` counts attempts since counting began, and
+    ``recovered`` those that succeeded. ``by`` is who holds it degraded: ``"people"``, a part of the program, or nobody.
+    """
+
+    name: str
+    state: ServiceCondition = ServiceCondition.UNKNOWN
+    breaker: BreakerState | None = None
+    reason: str = ""
+    since: float | None = None
+    until: float | None = None
+    by: str = ""
+    last_error: str = ""
+    last_error_at: float | None = None
+    recover: bool = False
+    restart: bool = False
+    recoveries: int = 0
+    recovered: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSummary:
+    """A feature of the program that can be switched off; ``by`` is who did: ``"people"``, a part of the program."""
+
+    name: str
+    off: bool | None = None
+    reason: str = ""
+    since: float | None = None
+    until: float | None = None
+    by: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything known about one application at one instant; made once a second, never changed."""
@@ -400,6 +486,9 @@ class Snapshot:
     incidents: tuple[IncidentSummary, ...] = ()
     signals: tuple[Signal, ...] = ()
     startups: tuple[Startup, ...] = ()
+    policies: tuple[PolicySummary, ...] = ()
+    services: tuple[ServiceSummary, ...] = ()
+    features: tuple[FeatureSummary, ...] = ()
     events: tuple[Event, ...] = ()
     gauges: Mapping[str, float | None] = field(default_factory=dict)
     overhead: Overhead = Overhead()

@@ -18,8 +18,11 @@ ROWS = [
     *(f"STU-{number:02}" for number in range(1, 6)),
     *(f"RES-{number:02}" for number in range(1, 10)),
     *(f"LIF-{number:02}" for number in (1, 2, 3, 4, 13)),
-    *(f"HLT-{number:02}" for number in range(1, 20) if number != 8),
-    *(f"PRF-{number:02}" for number in (1, 2, 4, 5, 6)),
+    *(f"HLT-{number:02}" for number in range(1, 22)),
+    *(f"PRF-{number:02}" for number in (1, 2, 4, 5, 6, 7, 8, 9)),
+    *(f"ERR-{number:02}" for number in range(1, 23)),
+    *(f"CBR-{number:02}" for number in range(1, 6)),
+    *(f"DEG-{number:02}" for number in range(1, 8)),
 ]
 
 

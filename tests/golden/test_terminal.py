@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from roadworthy.types import Overhead
+from roadworthy.view.terminal import resilience
 from roadworthy.view.terminal.status import status
 from roadworthy.view.terminal.text import Style
 from roadworthy.view.terminal.top import Trail, screen
-from unit.view.snapshots import NOW, quiet, troubled
+from unit.view.snapshots import NOW, guarded, quiet, troubled
 
 HERE = Path(__file__).parent / "terminal"
 
@@ -37,6 +38,11 @@ SCREENS = {
     "status-troubled-ascii": lambda: status(troubled(), Style(unicode=False, width=80), NOW + 1),
     "status-troubled-colour": lambda: status(troubled(), Style(colour=True, width=100), NOW + 1),
     "status-signals-self": lambda: status(troubled(), Style(width=100), NOW + 1, signals=True, own=True),
+    "status-guarded": lambda: status(guarded(), Style(width=120), NOW + 1),
+    "status-guarded-narrow": lambda: status(guarded(), Style(width=60), NOW + 1),
+    "policy-list": lambda: resilience.policies(guarded().policies, Style(width=120), NOW + 1),
+    "service-list": lambda: resilience.services(guarded().services, Style(width=120), NOW + 1),
+    "feature-list": lambda: resilience.features(guarded().features, Style(width=120), NOW + 1),
     "status-stale": lambda: status(quiet(), Style(width=100), NOW + 90),
     "top-operations": lambda: screen(troubled(), trail(), Style(width=100), NOW + 1, view="o", height=24),
     "top-processes": lambda: screen(troubled(), trail(), Style(width=100), NOW + 1, view="p", height=24),

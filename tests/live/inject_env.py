@@ -18,7 +18,7 @@ from roadworthy.errors import ArenaError
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "roadworthy"
-PROGRAMS = Path(__file__).parent / "programs"
+HOSTS = Path(__file__).parent / "hosts"
 
 
 def wait_until(condition, what, seconds=30.0):
@@ -38,6 +38,8 @@ class Host:
     """One directory of arenas and the programs that run in it."""
 
     home: Path
+    measured: bool = False
+    """Whether coverage, when it measures the tests, measures the programs as well."""
     listener: socket.socket | None = None
     running: list[subprocess.Popen] = field(default_factory=list)
     readers: dict[Path, reader.Reader] = field(default_factory=dict)
@@ -61,7 +63,8 @@ class Host:
 
     def environ(self, **more):
         """Return what the keeper would put into the program's environment."""
-        env = {key: value for key, value in os.environ.items() if not key.startswith(("ROADWORTHY", "PYTHON", "COV"))}
+        ours = ("ROADWORTHY", "PYTHON") if self.measured else ("ROADWORTHY", "PYTHON", "COV")
+        env = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
         env |= {
             "ROADWORTHY_HOME": str(self.home),
             "ROADWORTHY_APP": "hosted",
@@ -88,7 +91,7 @@ class Host:
             child = subprocess.Popen(
                 [str(python), *map(str, argv)],
                 env=self.environ() if env is None else env,
-                cwd=str(cwd or PROGRAMS),
+                cwd=str(cwd or HOSTS),
                 stdout=out,
                 stderr=err,
                 stdin=subprocess.DEVNULL,

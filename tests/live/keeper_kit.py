@@ -16,6 +16,17 @@ from roadworthy.config.values import RestartPolicy, RunSettings
 MAIN = Path(__file__).parents[2] / "src" / "roadworthy" / "keeper" / "__main__.py"
 SOURCE = MAIN.parents[2]
 
+# The keeper's own entry, with some of its waiting times shortened: what happens after them is the same.
+HURRIED = """
+import runpy, sys
+entry = runpy.run_path(sys.argv[1])
+entry["_bare_package"]()
+from roadworthy.keeper import main, output
+for where, name, value in %r:
+    vars({"main": main, "output": output}[where])[name] = value
+main.main(sys.argv[2:])
+"""
+
 # The real supervisor on a bare loop: no sampling, no server. Messages go to a file, deaths as well.
 AGENT = """
 import asyncio, json, os, sys
@@ -90,7 +101,17 @@ class Kept:
     """A keeper and what it keeps; everything it may leave behind is ended by pid."""
 
     def __init__(
-        self, home, command, *, agent=True, argv=None, stdin=subprocess.DEVNULL, stdout=None, env=None, **given
+        self,
+        home,
+        command,
+        *,
+        agent=True,
+        argv=None,
+        stdin=subprocess.DEVNULL,
+        stdout=None,
+        env=None,
+        hurried=(),
+        **given,
     ):
         self.home = Path(home)
         for name in ("arena", "run", "state"):
@@ -115,8 +136,9 @@ class Kept:
         self.out = self.home / "stdout"
         self.err = self.home / "stderr"
         with self.out.open("wb") as out, self.err.open("wb") as err:
+            entry = ["-c", HURRIED % (hurried,), str(MAIN)] if hurried else [str(MAIN)]
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-X", "utf8", str(MAIN), str(self.home / "run" / "run.json")],
+                [sys.executable, "-I", "-S", "-X", "utf8", *entry, str(self.home / "run" / "run.json")],
                 stdin=stdin,
                 stdout=out if stdout is None else stdout,
                 stderr=err,

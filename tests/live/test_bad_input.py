@@ -58,7 +58,7 @@ ONCE = ("--restart", "never")
         (["run", "--", "./no-such-file"], 127, "There is no such file"),
         (["run", "--", "/"], 126, "It is a directory"),
         (["run", "--", ""], 127, "command not found"),
-        (["status", "nope"], 4, "'nope' is running"),
+        (["status", "nope"], 4, "nope is not running"),
         (["status", "../nope"], 2, "cannot be an application's name"),
         (["top", "nope"], 4, "nope"),
         (["export", "nope"], 4, "nope"),

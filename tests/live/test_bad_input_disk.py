@@ -27,7 +27,7 @@ while True:
     n += 1
     with rw.operation("work"):
         print("line", n, "x" * 200, flush=True)
-    time.sleep(0.02)
+    time.sleep(0.01)
 """
 
 

@@ -30,6 +30,30 @@ while True:
 """
 
 
+FLOODS = """
+import signal, sys, time
+from pathlib import Path
+go = Path(sys.argv[1])
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+told = None
+while True:
+    if (asked := go.read_text() if go.exists() else "") != told:
+        told = asked
+        if asked == "lines":
+            print(*(f"line {n}" for n in range(150)), sep="\\n", flush=True)
+        elif asked == "end":
+            print("the end", flush=True)
+    if asked == "flood":
+        print(*["x" * 99] * 1000, sep="\\n", flush=True)
+    time.sleep(0.008)
+"""
+
+
+def incidents(run):
+    """Return the names of the last words that were saved."""
+    return [path.name for path in (run.state_dir / "incidents").glob("*.json")]
+
+
 def ready(snapshot, *but):
     """Whether every worker is ready and none is one of those pids."""
     workers = snapshot["workers"]
@@ -169,7 +193,68 @@ def test_attach_shows_a_program_whose_keeper_and_agent_are_dead_and_stop_ends_it
             finally:
                 if attached.poll() is None:
                     attached.kill()
+        assert incidents(run) == [], "its end was asked for"
     nothing_left(run, [pid])
+
+
+def test_a_stop_without_a_keeper_is_recorded_as_one_that_was_asked_for(tmp_path):
+    with Running(tmp_path / "home", [PY, "-c", PRINTS, str(tmp_path / "count")], options=["--workers", "2"]) as run:
+        agent = run.agent()["pid"]
+        workers = [one["pid"] for one in run.until(ready, "both are ready")["workers"]]
+        run.process.kill()
+        run.process.wait()
+        run.until(lambda s: s["keeper_pid"] is None, "the agent says it")
+        with Heard(run) as heard:
+            heard.until(lambda: heard.texts, "the stream")
+            assert "is stopped" in stop(run)
+            heard.until(lambda: "stop was asked for" in heard.texts, "what was asked")
+        wait_for(lambda: start_ticks(agent) is None, "the agent's end")
+        assert incidents(run) == []
+    nothing_left(run, workers)
+
+
+def test_an_attached_agent_bounds_the_output_of_a_program_and_shows_what_nobody_had_read(tmp_path):
+    with Running(tmp_path / "home", [PY, "-c", FLOODS, str(tmp_path / "go")]) as run:
+        agent = run.agent()["pid"]
+        run.until(ready, "it is ready")
+        output = run.arena_dir / "out-0-1"
+        run.process.kill()
+        run.process.wait()
+        os.kill(agent, signal.SIGKILL)
+        wait_for(lambda: start_ticks(agent) is None, "the agent's death")
+        (tmp_path / "go").write_text("lines")
+        wait_for(lambda: b"line 149\n" in output.read_bytes(), "150 lines that nobody reads")
+        with attach(run) as attached:
+            try:
+                another_agent(run, agent)
+                shown = run.until(
+                    lambda s: f"line {149}" in {event["text"] for event in s["events"]}, "what was printed meanwhile"
+                )
+                texts = [event["text"] for event in shown["events"] if event["kind"] == "output"]
+                assert [text for text in texts if text.startswith("line")] == [f"line {n}" for n in range(150)]
+                (tmp_path / "go").write_text("flood")
+                most = 0
+
+                def flooded():
+                    nonlocal most
+                    found = output.stat()
+                    most = max(most, found.st_blocks * 512)
+                    return found.st_size > 16 << 20
+
+                wait_for(flooded, "16 MiB of output", 60, 0.005)
+                print(f"\n16 MiB were printed, at most {most / 2**20:.2f} MiB of it were on the disk")
+                assert most <= 4 << 20
+                (tmp_path / "go").write_text("end")
+                run.until(lambda s: "the end" in {event["text"] for event in s["events"]}, "the last line")
+                with output.open("rb") as file:
+                    file.seek(-(1 << 20), os.SEEK_END)
+                    assert b"\0" not in file.read(), "the newest mebibyte stays"
+                stop(run)
+                attached.wait(20)
+            finally:
+                if attached.poll() is None:
+                    attached.kill()
+    nothing_left(run)
 
 
 def test_stop_ends_a_program_without_keeper_and_agent_with_all_that_it_started(tmp_path):

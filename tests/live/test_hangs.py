@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,7 @@ def stuck_here():
     %s
 async def main():
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, stuck_here)
+    server = await asyncio.start_server(print, "127.0.0.1", 0)  # by which it is ready at once
     print("up", flush=True)
     while True:
         await asyncio.sleep(0.01)
@@ -94,7 +97,7 @@ def replaced(run, pid):
 @pytest.mark.parametrize("what", HANGS)
 def test_a_hang_is_told_apart_its_stacks_are_saved_and_the_worker_is_replaced(tmp_path, what):
     script, liveness, reason, function = HANGS[what]
-    options = ["--hang-after", f"{AFTER:g}s", "--grace", "1s"]
+    options = ["--hang-after", f"{AFTER:g}s", "--grace", "0.2s"]
     with Running(tmp_path / "home", [PY, "-c", script], options=options) as run:
         pid = up(run)
         time.sleep(0.5)  # a beat or two more, so that the silence has a beginning
@@ -157,35 +160,55 @@ asyncio.run(main())
 IDLE = {
     "an idle server": ("-m", "http.server", "0"),
     "an idle asyncio server": ("-c", ASYNC_SERVER),
-    "a long step of a batch, in Python": ("-c", "import json, logging\nwhile True: json.dumps([1] * 1000)"),
-    "a long step of a batch, in C, with the GIL": ("-c", "import asyncio, sqlite3, http.server\nsum(iter(int, 1))"),
     "a long step that waits": ("-c", "import subprocess\nsubprocess.run(['sleep', '6000'])"),
+}
+BUSY = {
+    "of a batch, in Python": ("-c", "import json, logging\nwhile True: json.dumps([1] * 1000)"),
+    "of a batch, in C, with the GIL": ("-c", "import asyncio, sqlite3, http.server\nsum(iter(int, 1))"),
 }
 
 
-@pytest.mark.parametrize("what", IDLE)
-def test_what_declares_no_signal_that_stalls_is_never_killed(tmp_path, what):
-    with Running(tmp_path / "home", [PY, *IDLE[what]], options=["--hang-after", "0.5s"]) as run:
-        run.agent()
-        first = run.until(lambda s: s["workers"][0]["state"] == "ready", "it is ready")
-        pid = first["workers"][0]["pid"]
-        seen = set()
+def never_killed(run):
+    """Watch a run for eight times the silence that counts as a hang."""
+    run.agent()
+    first = run.until(lambda s: s["workers"][0]["state"] == "ready", "it is ready")
+    pid = first["workers"][0]["pid"]
+    seen = set()
 
-        def eight_limits_later(snapshot):
-            (worker,) = snapshot["workers"]
-            seen.add(worker["liveness"])
-            assert (worker["pid"], worker["state"]) == (pid, "ready")
-            return snapshot["at"] >= first["at"] + 4.0
+    def eight_limits_later(snapshot):
+        (worker,) = snapshot["workers"]
+        seen.add(worker["liveness"])
+        assert (worker["pid"], worker["state"]) == (pid, "ready")
+        return snapshot["at"] >= first["at"] + 4.0
 
-        last = run.until(eight_limits_later, "four seconds")
-        assert last["incidents"] == []
-        assert seen <= {"idle_or_busy", "working", "unknown", "gil_held"}
-        assert last["verdict"]["status"] == "ok", last["verdict"]
+    last = run.until(eight_limits_later, "four seconds")
+    assert last["incidents"] == []
+    assert seen <= {"idle_or_busy", "working", "unknown", "gil_held"}
+    assert last["verdict"]["status"] == "ok", last["verdict"]
+
+
+@pytest.mark.parametrize("what", BUSY)
+def test_a_long_step_that_declares_nothing_is_never_killed(tmp_path, what):
+    with Running(tmp_path / "home", [PY, *BUSY[what]], options=["--hang-after", "0.5s"]) as run:
+        never_killed(run)
+
+
+def test_who_waits_and_declares_no_signal_that_stalls_is_never_killed(tmp_path):
+    """They need no processor, so they are watched at the same time."""
+    with ExitStack() as over, ThreadPoolExecutor(len(IDLE)) as watchers:
+        runs = [
+            over.enter_context(
+                Running(tmp_path / f"home {n}", [PY, *command], options=["--hang-after", "0.5s", "--ops-port", "0"])
+            )
+            for n, command in enumerate(IDLE.values())
+        ]
+        watched = {what: watchers.submit(never_killed, run) for what, run in zip(IDLE, runs, strict=True)}
+        assert {what: one.exception(60) for what, one in watched.items()} == dict.fromkeys(IDLE)
 
 
 def test_a_livelock_is_a_verdict_of_its_own_and_no_reason_to_kill(tmp_path):
     command = [PY, MOVIE, "--out", str(tmp_path / "film"), "--misbehave", "livelock@1"]
-    with Running(tmp_path / "home", command, options=["--hang-after", "2s", "--progress-after", "3s"]) as run:
+    with Running(tmp_path / "home", command, options=["--hang-after", "2s", "--progress-after", "2s"]) as run:
         run.agent()
         pid = run.until(lambda s: s["workers"][0]["state"] == "ready", "it is ready")["workers"][0]["pid"]
         snapshot = run.until(lambda s: s["workers"][0]["liveness"] == "not_progressing", "it does not progress", 40)

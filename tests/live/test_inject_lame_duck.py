@@ -15,21 +15,21 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
 
 SERVERS = {
     "http.server": ["-m", "http.server", "{port}"],
-    "wsgiref": ["wsgiref_app.py"],
+    "wsgiref": ["wsgiref_shop.py"],
     "flask": ["flask_dev.py"],
-    "gunicorn sync": ["-m", "gunicorn", "-w", "2", "-b", "127.0.0.1:{port}", "--no-control-socket", "flask_app:app"],
+    "gunicorn sync": ["-m", "gunicorn", "-w", "2", "-b", "127.0.0.1:{port}", "--no-control-socket", "flask_shop:app"],
     "gunicorn gthread": [
         *["-m", "gunicorn", "-k", "gthread", "--threads", "2", "-b", "127.0.0.1:{port}", "--no-control-socket"],
-        "flask_app:app",
+        "flask_shop:app",
     ],
-    "uvicorn": ["-m", "uvicorn", "--port", "{port}", "starlette_app:app"],
-    "aiohttp": ["aiohttp_app.py"],
+    "uvicorn": ["-m", "uvicorn", "--port", "{port}", "starlette_shop:app"],
+    "aiohttp": ["aiohttp_shop.py"],
 }
 
 
 @pytest.fixture
 def host(tmp_path):
-    made = Host(tmp_path)
+    made = Host(tmp_path, measured=True)
     made.listen()
     yield made
     made.end()

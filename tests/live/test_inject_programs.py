@@ -35,7 +35,7 @@ def host(tmp_path):
 
 
 def test_an_asyncio_frame_loop_beats_logs_and_tells_what_blocked_it(host):
-    assert host.run("frame_loop.py", "40") == 0
+    assert host.run("blocking_frame_loop.py", "40") == 0
     assert host.count("log.records", logger="game.loop", level="error") == 40
     assert host.out().count("frame") == 40
     [view] = host.views()
@@ -50,7 +50,7 @@ def test_an_asyncio_frame_loop_beats_logs_and_tells_what_blocked_it(host):
 
 
 def test_a_program_that_forks_counts_in_every_process(host):
-    assert host.run("forks.py", "5") == 0
+    assert host.run("waits_for_forks.py", "5") == 0
     assert host.out().strip() == "[0, 1, 2, 3, 4]"
     assert host.count("log.records", logger="family") == 7
     assert len(host.views()) == 6
@@ -71,7 +71,7 @@ def test_what_was_printed_survives_a_kill(host):
 
 def test_a_program_that_closes_all_descriptors_gets_none_of_ours_and_its_files_none_of_our_text(host, tmp_path):
     host.listen()
-    child = host.start("closes_all.py", tmp_path / "own-", host.port)
+    child = host.start("closes_all_and_serves.py", tmp_path / "own-", host.port)
     asked = host.serving(child)
     get(host.port, ["/"] * 10)
     wait_until(lambda: host.requests() == 10 + asked, "eleven requests")

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
 
 @pytest.fixture
 def host(tmp_path):
-    made = Host(tmp_path)
+    made = Host(tmp_path, measured=True)
     made.listen()
     yield made
     made.end()
@@ -49,7 +49,7 @@ def test_http_server_counts_every_request_and_every_404(host, tmp_path):
 @pytest.mark.parametrize("options", [["-k", "sync"], ["-k", "gthread", "--threads", "2"]], ids=["sync", "gthread"])
 def test_flask_on_gunicorn_with_four_workers(host, options):
     child = host.start(
-        "-m", "gunicorn", "-w", "4", "-b", f"127.0.0.1:{host.port}", *options, "--no-control-socket", "flask_app:app"
+        "-m", "gunicorn", "-w", "4", "-b", f"127.0.0.1:{host.port}", *options, "--no-control-socket", "flask_shop:app"
     )
     asked = host.serving(child)
     paths = ["/", "/item/1", "/item/22", "/broken", "/nowhere", "/stream"] * 20
@@ -66,7 +66,7 @@ def test_flask_on_gunicorn_with_four_workers(host, options):
 
 
 def test_starlette_on_uvicorn(host):
-    child = host.start("-m", "uvicorn", "--port", host.port, "--log-level", "warning", "starlette_app:app")
+    child = host.start("-m", "uvicorn", "--port", host.port, "--log-level", "warning", "starlette_shop:app")
     asked = host.serving(child)
     paths = ["/", "/api/item/1", "/api/item/22", "/broken", "/nowhere", "/stream"] * 20
     statuses = get(host.port, paths, keep=True)
@@ -93,7 +93,7 @@ def test_starlette_on_uvicorn(host):
 
 
 def test_starlette_on_two_uvicorn_workers(host):
-    child = host.start("-m", "uvicorn", "--port", host.port, "--workers", "2", "starlette_app:app")
+    child = host.start("-m", "uvicorn", "--port", host.port, "--workers", "2", "starlette_shop:app")
     asked = host.serving(child)
     assert get(host.port, ["/", "/api/item/1"] * 25) == [200] * 50
     assert settled(host, 50 + asked) == 50 + asked
@@ -101,7 +101,7 @@ def test_starlette_on_two_uvicorn_workers(host):
 
 
 def test_an_aiohttp_application(host):
-    child = host.start("aiohttp_app.py")
+    child = host.start("aiohttp_shop.py")
     asked = host.serving(child)
     statuses = get(host.port, ["/", "/item/1", "/item/22", "/broken", "/nowhere", "/stream"] * 20, keep=True)
     assert settled(host, 120 + asked) == 120 + asked
@@ -113,7 +113,7 @@ def test_an_aiohttp_application(host):
     assert host.internal_errors() == 0
 
 
-@pytest.mark.parametrize(("program", "route"), [("wsgiref_app.py", "other"), ("flask_dev.py", "/")])
+@pytest.mark.parametrize(("program", "route"), [("wsgiref_shop.py", "other"), ("flask_dev.py", "/")])
 def test_other_wsgi_servers(host, program, route):
     child = host.start(program)
     asked = host.serving(child)
@@ -126,7 +126,7 @@ def test_other_wsgi_servers(host, program, route):
 
 
 def test_three_workers_share_the_port_and_killing_one_drops_nothing(host):
-    children = [host.start("-m", "uvicorn", "--port", host.port, "starlette_app:app") for _ in range(3)]
+    children = [host.start("-m", "uvicorn", "--port", host.port, "starlette_shop:app") for _ in range(3)]
     wait_until(lambda: listening(host) == 3, "three listening marks")
     asked = host.serving(children[0])
     assert get(host.port, ["/"] * 30) == [200] * 30
@@ -152,7 +152,7 @@ def test_a_child_that_a_launcher_starts_gets_the_port(host):
 
 def test_websockets_count_when_they_are_accepted(host):
     websockets = pytest.importorskip("websockets.asyncio.client")
-    child = host.start("-m", "uvicorn", "--port", host.port, "starlette_app:app")
+    child = host.start("-m", "uvicorn", "--port", host.port, "starlette_shop:app")
     asked = host.serving(child)
 
     async def talk():

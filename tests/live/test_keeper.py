@@ -200,7 +200,8 @@ def test_a_death_while_the_agent_was_away_is_told_to_the_next_one(keep):
 
 
 def test_a_finished_program_without_a_working_agent_ends_and_says_so(keep, monkeypatch):
-    kept = keep(["sh", "-c", "exit 4"], argv=(PY, "-c", "raise SystemExit(1)"))
+    hurried = (("main", "AGENT_AWAY_MOST", 2.0),)
+    kept = keep(["sh", "-c", "exit 4"], argv=(PY, "-c", "raise SystemExit(1)"), hurried=hurried)
     assert kept.ended(30) == 4
     assert b"no agent" in kept.err.read_bytes()
 
@@ -231,7 +232,8 @@ def test_200_mb_without_a_newline_pass_through_a_pipe_whole_and_leave_little_on_
 def test_a_reader_that_does_not_read_holds_up_neither_the_program_nor_the_keeper(keep):
     read, write = os.pipe()
     script = "import os\nfor _ in range(400): os.write(1, b'x' * 65536)\nopen('done', 'w')"
-    kept = keep(["sh", "-c", f'{PY} -c "$0"; sleep 600', script], agent=False, stdout=write)
+    hurried = (("output", "STUCK_AFTER", 1.0), ("main", "FLUSH_MOST", 1.0))
+    kept = keep(["sh", "-c", f'{PY} -c "$0"; sleep 600', script], agent=False, stdout=write, hurried=hurried)
     os.close(write)
     wait_for((kept.home / "done").exists)
     kept.process.send_signal(signal.SIGINT)

@@ -207,7 +207,7 @@ def test_a_held_program_is_tried_again_and_one_that_then_stays_up_is_no_longer_h
     script = f"[ -e {flag} ] && exec sleep 600; exit 3"
     with Running(tmp_path / "home", ["sh", "-c", script]) as run:
         told = json.loads(wait_for((run.run_dir / "run.json").read_text, "the settings"))
-        told["restart"] |= {"held_retry": 1.0, "backoff_first": 0.05, "healthy_after": 1.0}
+        told["restart"] |= {"held_retry": 0.3, "backoff_first": 0.05, "healthy_after": 0.5}
         run.agent()
         (run.run_dir / "run.json").write_text(json.dumps(told))  # which the next agent reads
         os.kill(run.agent()["pid"], signal.SIGKILL)

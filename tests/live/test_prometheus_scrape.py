@@ -43,15 +43,18 @@ def text_only(app):
     return asked
 
 
-def config(port, path):
-    scrape = {
-        "job_name": "shop",
-        "metrics_path": path,
-        "scrape_interval": "1s",
-        "scrape_timeout": "1s",
-        "static_configs": [{"targets": [f"127.0.0.1:{port}"]}],
-    }
-    return json.dumps({"scrape_configs": [scrape]})
+def config(jobs):
+    scrapes = [
+        {
+            "job_name": job,
+            "metrics_path": path,
+            "scrape_interval": "1s",
+            "scrape_timeout": "1s",
+            "static_configs": [{"targets": [f"127.0.0.1:{port}"]}],
+        }
+        for job, (port, path) in jobs.items()
+    ]
+    return json.dumps({"scrape_configs": scrapes})
 
 
 def query(port, expression):
@@ -77,9 +80,9 @@ async def until(ask, deadline=DEADLINE):
 
 
 @contextlib.asynccontextmanager
-async def scraping(program, folder, ops_port, path):
+async def scraping(program, folder, jobs):
     port = free_port()
-    (folder / "prometheus.yml").write_text(config(ops_port, path))
+    (folder / "prometheus.yml").write_text(config(jobs))
     command = [
         program,
         f"--config.file={folder / 'prometheus.yml'}",
@@ -100,22 +103,41 @@ async def scraping(program, folder, ops_port, path):
             process.wait(20)
 
 
-@pytest.mark.parametrize(
-    ("path", "dress"), [("/metrics", lambda app: app), ("/health/metrics", text_only)], ids=["openmetrics", "text"]
-)
-async def test_prometheus_holds_number_for_number_what_the_snapshot_says(service, tmp_path, path, dress):
-    snapshot = replace(troubled(), at=_clock.wall(), mono_ns=_clock.monotonic_ns())
+FORMATS = {"openmetrics": ("/metrics", lambda app: app), "text": ("/health/metrics", text_only)}
+
+
+@contextlib.asynccontextmanager
+async def serving(snapshot, dress):
     server = Server(routes(Source(snapshot), Past()), token=TOKEN, port=0, public=PUBLIC)
     server.app = dress(server.app)
     server.bind()
     task = asyncio.create_task(server.serve())
     try:
-        async with scraping(service("prometheus"), tmp_path, server.port, path) as port:
-            await until(lambda: query(port, 'up{job="shop"} == 1'))
-            found = await until(lambda: query(port, '{job="shop"}'))
+        yield server.port
     finally:
         server.stop()
         await asyncio.wait_for(task, 20)
+
+
+async def test_prometheus_holds_number_for_number_what_the_snapshot_says(service, tmp_path):
+    snapshot = replace(troubled(), at=_clock.wall(), mono_ns=_clock.monotonic_ns())
+    async with contextlib.AsyncExitStack() as over:
+        jobs = {
+            name: (await over.enter_async_context(serving(snapshot, dress)), path)
+            for name, (path, dress) in FORMATS.items()
+        }
+        port = await over.enter_async_context(scraping(service("prometheus"), tmp_path, jobs))
+        for job in jobs:
+            await until(lambda job=job: query(port, f'up{{job="{job}"}} == 1'))
+            found = await until(lambda job=job: query(port, f'{{job="{job}"}}'))
+            agrees(snapshot, found)
+    log = (tmp_path / "prometheus.log").read_text()
+    assert "append failed" not in log, log
+    assert "Error on ingesting" not in log, log
+
+
+def agrees(snapshot, found):
+    """Assert that Prometheus holds each series of the snapshot, with its number."""
     held = {}
     for one in found:
         labels = {name: value for name, value in one["metric"].items() if name not in {"__name__", "job", "instance"}}
@@ -134,6 +156,3 @@ async def test_prometheus_holds_number_for_number_what_the_snapshot_says(service
         compared += 1
     assert compared > 50
     assert any(name == "target_info" and ("service_name", "shop") in labels for name, labels in held)
-    log = (tmp_path / "prometheus.log").read_text()
-    assert "append failed" not in log, log
-    assert "Error on ingesting" not in log, log

@@ -16,7 +16,7 @@ from support.running import ROADWORTHY, Running, wait_for
 
 pytestmark = pytest.mark.live
 
-PROGRAM = [sys.executable, str(Path(__file__).parent / "programs" / "measured.py")]
+PROGRAM = [sys.executable, str(Path(__file__).parent / "hosts" / "measured.py")]
 
 
 def command(running, *words, fails=False):
@@ -36,14 +36,19 @@ def turns(snapshot):
     return next((one["value"] for one in snapshot["series"] if one["name"] == "loop.turns"), 0)
 
 
-@pytest.fixture
-def running(tmp_path):
-    data = tmp_path / "data"
+HANG_AFTER = 3.0
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    """One run that is only asked: nobody changes it."""
+    place = tmp_path_factory.mktemp("measured")
+    data = place / "data"
     data.mkdir()
     (data / "rows").write_bytes(b"x" * 12345)
     options = ["--check-every", "1s", "--data-dir", str(data), "--check", "secrets=env://HOME,NOT_SET_ANYWHERE",
-               "--report-every", "3s"]  # fmt: skip
-    with Running(tmp_path / "home", PROGRAM, options=options) as made:
+               "--report-every", "3s", "--hang-after", f"{HANG_AFTER:g}s"]  # fmt: skip
+    with Running(place / "home", PROGRAM, options=options) as made:
         made.agent()
         yield made
 
@@ -94,7 +99,7 @@ def test_settings_that_are_missing_make_the_program_unready_by_name(running):
 
 def test_an_event_loop_that_has_ended_and_the_loops_of_our_own_checks_are_no_hang(running):
     running.until(extracted, "work is measured")
-    until = time.monotonic() + 13  # longer than --hang-after
+    until = time.monotonic() + HANG_AFTER + 2  # longer than --hang-after, and a tick
     pid = running.worker_pid()
     while time.monotonic() < until:
         snapshot = running.snapshot()

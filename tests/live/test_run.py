@@ -252,7 +252,7 @@ def test_the_health_check_tells_by_its_exit_code(home):
         "--daemon",
         "--health-check",
         "--ready-timeout",
-        "3s",
+        "1s",
         "--health-url",
         dead,
         "--name",
@@ -264,7 +264,7 @@ def test_the_health_check_tells_by_its_exit_code(home):
     assert bad.returncode == 7
     assert "did not become healthy" in bad.stderr
     wait_for(lambda: not (home.path / "run" / "bad" / "keeper.json").exists(), 30)
-    front = home.run("--health-check", "--ready-timeout", "2s", "--health-url", dead, "--", "sleep", "600")
+    front = home.run("--health-check", "--ready-timeout", "1s", "--health-url", dead, "--", "sleep", "600")
     assert front.wait(60) == 7
 
 

@@ -74,6 +74,8 @@ def test_http_server(tmp_path):
         assert snapshot["workers"][0]["injected"] is True
         assert received(snapshot) == {"requests", "output", "gc"}
         assert never_came(snapshot) == set()
+        (start,) = snapshot["startups"]
+        assert [step["label"] for step in start["steps"]][:1] == ["listening"], "nobody waited for it to be of some age"
     lines = [line for line in run.text().splitlines() if '"GET /' in line]
     assert len(lines) == counts.requests
     assert totals(run) == {200: 100, 404: 100}

@@ -36,7 +36,8 @@ def test_importing_the_package_loads_nothing_else_of_ours():
 
 
 EXIT_CODES = {
-    errors.RoadworthyError: 1, errors.UsageError: 2, errors.ConfigurationError: 3, errors.Unavailable: 4,
+    errors.RoadworthyError: 1, errors.UsageError: 2, errors.NotFound: 2, errors.ConfigurationError: 3,
+    errors.Unavailable: 4,
     errors.NotRunning: 4, errors.PortInUse: 4, errors.Exhausted: 5, errors.Refused: 6, errors.Unhealthy: 7,
     errors.ArenaError: 1, errors.ArenaVersion: 1, errors.ArenaBroken: 1, errors.Temporary: 75,
 }  # fmt: skip

@@ -8,12 +8,13 @@ atomically: an agent that dies between "added" and "removed" neither loses nor c
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from roadworthy import _clock
-from roadworthy.agent.process import OpenArena, Process, process_of, works
+from roadworthy.agent.process import OpenArena, Process, lame, process_of, works
 from roadworthy.agent.statefiles import check_schema, write_atomically
 from roadworthy.arena import reader as arenas
 from roadworthy.arena.merge import Merger, Part, merge
@@ -43,7 +44,8 @@ class Collected:
     """Everything in all arenas at one instant.
 
     ``events`` are those that are new since the last time, oldest first; ``known`` those that an agent before this one
-    has counted already; ``changed`` the series that are not as they were; ``anew`` that some may be gone;
+    has counted already; ``changed`` the series that are not as they were and ``places`` where they stand in ``series``;
+    ``anew`` that some may be gone and that all may stand elsewhere;
     ``gauges_set`` when the gauges that were set since the last time were set last (name to wall seconds).
     """
 
@@ -59,6 +61,7 @@ class Collected:
     internal_errors: int = 0
     arena_bytes: int = 0
     broken: tuple[str, ...] = ()
+    places: Sequence[int] = ()
 
     def of(self, pid: int | None) -> Process | None:
         """Return the newest arena of a process, or None."""
@@ -130,6 +133,7 @@ class Collector:
             processes=tuple(processes),
             series=self._merger.series(),
             changed=tuple(changed_series),
+            places=self._merger.places,
             anew=self._merger.anew,
             gauges_set=touched,
             events=tuple(events),
@@ -146,19 +150,42 @@ class Collector:
 
         A cheap look between two ticks that takes nothing: what is found is read again by the next :meth:`collect`.
         """
-        for path in arenas.scan(self._directory):
-            one = self._open.get(path)
-            try:
-                reader = one.reader.refresh() if one is not None else arenas.Reader(path)
-            except (RoadworthyError, OSError):
-                continue  # it is just being made, or broken, which collect() reports
-            try:
-                if (reader.pid == pid or (reader.slot, reader.generation) == (slot, generation)) and works(reader):
-                    return True
-            finally:
-                if one is None:
-                    reader.close()
-        return False
+        with self._glance() as readers:
+            return any(
+                (one.pid == pid or (one.slot, one.generation) == (slot, generation)) and works(one) for one in readers
+            )
+
+    def lame(self, slot: int, generation: int) -> tuple[int, ...] | None:
+        """Return the living processes of a worker when all that may serve are lame ducks; None as long as one is not.
+
+        A process that others descend from is not asked: it only starts those who serve.
+        """
+        with self._glance() as readers:
+            own = [one for one in readers if (one.slot, one.generation) == (slot, generation) and arenas.alive(one)]
+            parents = {one.ppid for one in own}
+            serving = [one for one in own if one.pid not in parents]
+            return tuple(one.pid for one in own) if serving and all(map(lame, serving)) else None
+
+    @contextmanager
+    def _glance(self) -> Iterator[Iterator[arenas.Reader]]:
+        """Look at all arenas between two ticks; one that is just being made, or broken, is passed over."""
+        extra: list[arenas.Reader] = []
+
+        def look() -> Iterator[arenas.Reader]:
+            for path in arenas.scan(self._directory):
+                one = self._open.get(path)
+                try:
+                    if one is None:
+                        extra.append(arenas.Reader(path))
+                    yield one.reader.refresh() if one is not None else extra[-1]
+                except (RoadworthyError, OSError):
+                    continue  # collect() reports it
+
+        try:
+            yield look()
+        finally:
+            for reader in extra:
+                reader.close()
 
     def positions(self) -> dict[str, int]:
         """Return how far the events of each arena have been taken."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from roadworthy.agent.checks import Declared
 from roadworthy.agent.outcome import Outcome
+from roadworthy.agent.resilience import Declaration
 from roadworthy.errors import RoadworthyError, Unavailable
 from roadworthy.types import Status
 
@@ -30,7 +31,9 @@ LINE_MOST: Final = 1 << 20
 
 CLIENTS_MOST: Final = 1024
 DECLARED_MOST: Final = 256
-"""Checks and collectors that are believed of one process."""
+"""Checks, collectors, policies, services and features that are believed of one process, of each kind."""
+
+PARTS: Final = ("policies", "services", "features")
 
 Verb = Callable[[Mapping[str, Any]], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
 
@@ -46,6 +49,7 @@ class Client:
     checks: tuple[Declared, ...] = ()
     collectors: tuple[str, ...] = ()
     reload: bool = False
+    parts: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     waiting: dict[int, asyncio.Future[dict[str, Any]]] = field(default_factory=dict)
 
 
@@ -122,6 +126,18 @@ class Control:
     async def collect(self, pid: int, name: str, timeout: float) -> dict[str, Any]:  # noqa: ASYNC109 - as above
         """Let a process run one of its collectors and return ``{"ok", "values"}``; raises :class:`Unavailable`."""
         return await self._ask(pid, {"do": "collect", "name": name}, timeout)
+
+    def declared(self, kind: str) -> list[Declaration]:
+        """Return what connected processes tell of their ``"policies"``, ``"services"`` or ``"features"``."""
+        return [
+            Declaration(client.pid, client.slot, told)
+            for client in self._clients.values()
+            for told in client.parts.get(kind, ())
+        ]
+
+    async def recover(self, pid: int, name: str, timeout: float) -> dict[str, Any]:  # noqa: ASYNC109 - as above
+        """Let a process recover a service: ``{"ok", "detail", "took"}``; raises :class:`Unavailable`."""
+        return await self._ask(pid, {"do": "recover", "name": name}, timeout)
 
     def reload(self, pid: int | None = None) -> int:
         """Tell one process, or all, to call its reload subscribers; returns how many were told."""
@@ -213,6 +229,10 @@ class Control:
         )
         client.collectors = tuple(str(name) for name in _list(raw, "collectors"))
         client.reload = raw.get("reload") is True
+        client.parts = {
+            kind: tuple(one for one in _list(raw, kind) if isinstance(one, dict) and isinstance(one.get("name"), str))
+            for kind in PARTS
+        }
 
     def _heard(self, client: Client, message: Mapping[str, Any]) -> None:
         if isinstance(message.get("declare"), dict):

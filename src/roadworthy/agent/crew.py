@@ -54,6 +54,10 @@ class Observation:
     work_seen: bool
     running_for: float | None
     hung: bool = False
+    listening: bool = False
+    """Whether one of its processes was seen to listen on a port."""
+    lame: bool = False
+    """Whether one of its processes has stopped accepting."""
 
 
 class Crew(Protocol):

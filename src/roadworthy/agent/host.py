@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Final
 
 from roadworthy._clock import NS
@@ -17,6 +18,9 @@ SHORTEST: Final = 0.4
 """Seconds between two samples below which the last one stands: rates over less would be noise."""
 
 _LISTEN: Final = "0A"
+_OPEN: Final = frozenset({"01", "08"})
+"""ESTABLISHED, and CLOSE_WAIT: what the client has closed may still be read."""
+
 _SECTOR: Final = 512
 _WHOLE_DISK_HAS_NO: Final = ("loop", "ram", "zram", "dm-", "md", "sr", "fd")
 
@@ -181,8 +185,53 @@ def parse_listening(text: str) -> set[int]:
 
 def listens(port: int, root: str = "/proc") -> bool | None:
     """Return whether somebody listens on this TCP port, or None where that is not told."""
-    told = [text for name in ("tcp", "tcp6") if (text := _read_text(f"{root}/net/{name}")) is not None]
+    told = _tcp(root)
     return any(port in parse_listening(text) for text in told) if told else None
+
+
+def _tcp(root: str) -> list[str]:
+    """Return the tables of TCP sockets, whole: the kernel gives a page at a time, and the listening ones first."""
+    found = []
+    for name in ("tcp", "tcp6"):
+        try:
+            with open(f"{root}/net/{name}", encoding="ascii", errors="replace") as file:  # noqa: PTH123 - /proc
+                found.append(file.read())
+        except OSError:
+            continue
+    return found
+
+
+def connections(pids: Iterable[int], port: int, root: str = "/proc") -> int | None:
+    """Return how many connections that came in on a TCP port these processes hold, None where that is not told."""
+    told = _tcp(root)
+    if not told:
+        return None
+    sockets = {f"socket:[{inode}]" for text in told for inode in parse_connections(text, port)}
+    found = 0
+    for pid in pids if sockets else ():
+        folder = f"{root}/{pid}/fd"
+        try:
+            names = os.listdir(folder)  # noqa: PTH208 - names only
+        except FileNotFoundError:
+            continue  # it has ended
+        except OSError:
+            return None
+        found += sum(_link(f"{folder}/{name}") in sockets for name in names)
+    return found
+
+
+def parse_connections(text: str, port: int) -> set[str]:
+    """Return the inodes of connections to a local port that the process has not closed, from ``/proc/net/tcp[6]``."""
+    rows = (line.split() for line in text.splitlines()[1:])
+    local = f":{port:04X}"
+    return {row[9] for row in rows if len(row) > 9 and row[1].endswith(local) and row[3] in _OPEN}  # noqa: PLR2004 - proc(5)
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)  # noqa: PTH115 - no path is wanted
+    except OSError:
+        return ""
 
 
 def space(path: str) -> tuple[int | None, int | None]:

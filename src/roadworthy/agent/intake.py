@@ -33,7 +33,7 @@ class Intake:
         self._journal = journal
         self.memory = Memory(places.state)
         self.collector = Collector(places.arena, places.state, self.memory.positions)
-        self._output = Output(places.arena, self.memory.offsets)
+        self.output = Output(places.arena, self.memory.offsets)
         self._echoes = Echoes()
         self.windows = Windows()
         self._record = Record()
@@ -44,16 +44,16 @@ class Intake:
     def read(self, now_ns: int, now: float, members: Sequence[Member]) -> Collected:
         """Read all arenas and output files, and hand on what is new in them."""
         # The output first: what a logging handler has printed until now is in the arena by the time that is read.
-        lines = self._output.read(now, [(one.slot, one.generation, one.pid) for one in members if one.pid is not None])
+        lines = self.output.read(now, [(one.slot, one.generation, one.pid) for one in members if one.pid is not None])
         collected = self.collector.collect(now_ns, now)
         self._echoes.hear(now, collected.events)
         self.windows.update(now_ns / _clock.NS, collected.changed)
-        self._record.metrics(collected.changed, collected.series if collected.anew else None)
+        self._record.metrics(collected.changed, collected.series if collected.anew else None, collected.places)
         self._journal.add((*collected.known, *collected.events, *self._echoes.without(lines)))
         self.memory.errors.take(collected.events)
         self.signals.events(collected.events)
-        self.signals.output(self._output.last or now, self._output.grown)
-        self.signals.series(now, collected.changed)
+        self.signals.output(self.output.last or now, self.output.grown)
+        self.signals.series(now, collected.changed, collected.places, anew=collected.anew)
         self.signals.gauges(collected.gauges_set)
         self.signals.beats(now, [beat for process in collected.processes if process.alive for beat in process.beats])
         for notices in (self.collector.notices, self.memory.notices):
@@ -83,12 +83,12 @@ class Intake:
             if not saving.done():
                 return  # the disk is slow: the next time will do
             self._journal.attempt("state", saving.result)
-        text = self.memory.told(self.collector.positions(), startups, self._output.offsets())
+        text = self.memory.told(self.collector.positions(), startups, self.output.offsets())
         self._saving = self._disk.submit(self.memory.write, text)
 
     def close(self, startups: Iterable[Startup]) -> None:
         """Save for the last time and unmap all arenas."""
         self._disk.shutdown()
-        text = self.memory.told(self.collector.positions(), startups, self._output.offsets())
+        text = self.memory.told(self.collector.positions(), startups, self.output.offsets())
         self._journal.attempt("state", lambda: self.memory.write(text))
         self.collector.close()

@@ -18,12 +18,15 @@ from roadworthy.agent import picture, room
 from roadworthy.agent.checks import HEALTH_URL, AppChecks, CheckRunner, builtin
 from roadworthy.agent.crew import SETTLED_AFTER, Crew, Member, Observation, Watched
 from roadworthy.agent.deaths import Deaths, KeeperLink
+from roadworthy.agent.host import connections, listens
 from roadworthy.agent.incidents import Incidents
 from roadworthy.agent.injection import Absences
 from roadworthy.agent.intake import Intake
 from roadworthy.agent.journal import Journal
 from roadworthy.agent.outlook import Outlook, size
+from roadworthy.agent.resilience import Resilience
 from roadworthy.agent.sample import Sample, new_sampler
+from roadworthy.agent.switches import Switches
 from roadworthy.agent.vitals import Vitals
 from roadworthy.log.redact import redact
 from roadworthy.types import Event, History, Snapshot, Startup, Status, Verdict, Worker, WorkerState
@@ -34,6 +37,7 @@ from roadworthy.watch.trends import FIGURES, MOST_POINTS, Trend, limits, trend
 
 if TYPE_CHECKING:
     from roadworthy.agent.collect import Collected
+    from roadworthy.agent.output import Offset
     from roadworthy.agent.stacks import Stacks
     from roadworthy.config.places import Places
     from roadworthy.config.values import RunSettings
@@ -48,14 +52,16 @@ GLANCE: Final = 0.1
 EVENTS_SHOWN: Final = 200
 STARTUPS_KEPT: Final = 20
 SIZE_EVERY: Final = 60
+REMEMBER_FIRST: Final = 3
 REMEMBER_EVERY: Final = 10
+"""Ticks until what must survive is saved: soon after the start, and then again and again."""
 
 
 class Agent:
     """Watches one application; :class:`~roadworthy.types.SnapshotSource` for the views.
 
     ``crew`` decides about workers (None: we only look on), ``keeper_link`` carries signals to processes (None: they are
-    sent directly), ``control`` asks the program's own checks (None: it has none).
+    sent directly), ``control`` asks the program's own checks (None: it has none), ``resilience`` follows its policies.
     """
 
     def __init__(
@@ -66,6 +72,7 @@ class Agent:
         crew: Crew | None = None,
         keeper_link: KeeperLink | None = None,
         control: AppChecks | None = None,
+        resilience: Resilience | None = None,
     ) -> None:
         self.settings = settings
         self.keeper_pid: int | None = None
@@ -76,6 +83,7 @@ class Agent:
         self._watched = Watched() if crew is None else None
         self._crew: Crew = crew or self._watched or Watched()
         self._control = control
+        self.resilience = resilience or Resilience(Switches(places.state))
         self._journal = Journal()
         self._intake = Intake(places, self._journal)
         self._sampler = new_sampler(disk_path=str(places.state), redact=redact)
@@ -104,6 +112,7 @@ class Agent:
         self._state_bytes: float | None = None
         self._began = _clock.wall()
         self._was_ready = False
+        self._keeper_listens = False
 
     # -- SnapshotSource
 
@@ -144,6 +153,25 @@ class Agent:
             return None
         return found.status is Status.OK
 
+    def drained(self, slot: int, generation: int) -> bool:
+        """Return whether all of a worker's processes are lame ducks and hold no connection on the port any more.
+
+        False where that cannot be told.
+        """
+        pids = self._intake.collector.lame(slot, generation)
+        if pids is None or self.settings.port is None:
+            return False
+        return connections(pids, self.settings.port) == 0
+
+    def read_output(self) -> Mapping[str, Offset]:
+        """Read what the program has written by now, and return how far each of its output files was taken note of."""
+        self._read(_clock.monotonic_ns(), _clock.wall(), self._crew.members())
+        return self.output_read()
+
+    def output_read(self) -> Mapping[str, Offset]:
+        """Return how far each output file was read, or passed over and counted."""
+        return self._intake.output.offsets()
+
     def frequency(self, fingerprint: str) -> tuple[tuple[float, int], ...]:
         """Return errors a minute of one error group: (start of the minute, count)."""
         return self._intake.memory.errors.frequency(fingerprint)
@@ -168,6 +196,10 @@ class Agent:
         """Add an event of the agent itself (a state change, a failure) to what is shown and kept in last words."""
         self._journal.note(text, level=level, slot=slot, pid=pid)
 
+    def attempt(self, subject: str, act: Callable[[], object]) -> bool:
+        """Do something that may fail for reasons outside; what fails is shown in the verdict until it works again."""
+        return self._journal.attempt(subject, act)
+
     # -- what the keeper says
 
     def keeper_says(self, message: Mapping[str, Any]) -> None:
@@ -177,6 +209,7 @@ class Agent:
             case "state":
                 self.keeper_pid = message.get("pid")
                 self.program_started = message.get("started_wall")
+                self._keeper_listens = message.get("listen") is not None
                 for exited in message.get("exits", ()):
                     self.died(exited)
                 self._deaths.told = True
@@ -248,6 +281,9 @@ class Agent:
             self._checks.hurry(HEALTH_URL, _clock.monotonic())
             return any(one.started is not None and self.health_url_answered(one.started) for one in starting)
         now = _clock.wall()
+        port = None if self._keeper_listens else self.settings.port
+        if port is not None and listens(port):
+            return True
         return any(
             (self.settings.port is None and one.started is not None and now - one.started >= SETTLED_AFTER)
             or self._intake.collector.shows_work(one.pid or 0, one.slot, one.generation)
@@ -285,6 +321,8 @@ class Agent:
         self._crew.observe(tuple(observations.values()), now_ns / _clock.NS)
         members = self._crew.members()  # as they stand after what was just found out: a recovery is shown now
         self._run_checks(now_ns / _clock.NS)
+        self._journal.attempt("switches", lambda: self.resilience.expire(now, self._journal.note))
+        self.resilience.look(now_ns)
         workers = tuple(
             picture.worker(one, observations.get(one.slot), collected, sample, now, self._absences) for one in members
         )
@@ -300,6 +338,7 @@ class Agent:
     def _read(self, now_ns: int, now: float, members: Sequence[Member]) -> Collected:
         """Read all arenas and output files, and hand on what is new in them; nothing new may be read elsewhere."""
         collected = self._deaths.collected = self._intake.read(now_ns, now, members)
+        self.resilience.hear(now_ns, now, collected)
         return collected
 
     def _run_checks(self, now: float) -> None:
@@ -361,6 +400,9 @@ class Agent:
             incidents=self._deaths.recent(),
             signals=self._intake.signals.signals(now),
             startups=tuple(self._startups),
+            policies=self.resilience.policies,
+            services=self.resilience.services,
+            features=self.resilience.features,
             events=self._journal.newest(EVENTS_SHOWN),
             gauges={**figures, **self._outlook.figures(own)},
             overhead=own,
@@ -401,6 +443,7 @@ class Agent:
                 *room.findings(self._rooms),
                 *health.slow_starts(self._startups),
                 *self._outlook.findings(),
+                *self.resilience.findings(),
             ),
         )
         return health.verdict(evidence, self._snapshot.verdict if self._snapshot is not None else None)
@@ -412,7 +455,7 @@ class Agent:
         notices: list[str] = getattr(self._history, "notices", [])
         while notices:
             self.note(notices.pop(0), level="error")
-        if self._tick % REMEMBER_EVERY == 0:
+        if self._tick == REMEMBER_FIRST or self._tick % REMEMBER_EVERY == 0:
             self._intake.remember(self._startups)
 
     def _publish(self, snapshot: Snapshot) -> None:

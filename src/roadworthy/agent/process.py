@@ -19,7 +19,10 @@ WORK: Final = frozenset({"heartbeat", "loop", "progress"})
 """Kinds of beats that tell that a program does its work; the others tell that the interpreter is well."""
 
 LISTENING: Final = "listening"
-"""The checkpoint of a program that listens on its ``--port``."""
+"""The checkpoint of a program that listens: on its ``--port`` where the keeper holds that, else on its first port."""
+
+LAME: Final = "lame duck"
+"""The checkpoint of a process that has stopped accepting; it belongs to no start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class Process:
     created_ns: int
     marked_ready: bool
     recorded: int
+    listening: bool = False
+    lame: bool = False
 
 
 class OpenArena:
@@ -87,14 +92,18 @@ def works(reader: arenas.Reader) -> bool:
     """Return whether a process has marked itself ready, sent a signal of life or begun an operation."""
     return (
         any(beat.kind in WORK and beat.last_ns is not None for beat in reader.beats())
-        or any(map(_ready, reader.marks()))
+        or any(mark.kind == "ready" or _says(mark, LISTENING) for mark in reader.marks())
         or bool(reader.inflight())
     )
 
 
-def _ready(mark: RawMark) -> bool:
-    """Return whether the program said that it is ready, or took the port that the keeper holds for it."""
-    return mark.kind == "ready" or (mark.kind == "checkpoint" and mark.label == LISTENING)
+def lame(reader: arenas.Reader) -> bool:
+    """Return whether a process has become a lame duck."""
+    return any(_says(mark, LAME) for mark in reader.marks())
+
+
+def _says(mark: RawMark, label: str) -> bool:
+    return mark.kind == "checkpoint" and mark.label == label
 
 
 def process_of(one: OpenArena, now_ns: int, now: float) -> Process:
@@ -147,8 +156,10 @@ def process_of(one: OpenArena, now_ns: int, now: float) -> Process:
         python=_version(reader.python),
         created=reader.created_wall_ns / _clock.NS,
         created_ns=reader.created_ns,
-        marked_ready=any(map(_ready, marks)),
+        marked_ready=any(mark.kind == "ready" for mark in marks),
         recorded=one.recorded,
+        listening=any(_says(mark, LISTENING) for mark in marks),
+        lame=any(_says(mark, LAME) for mark in marks),
     )
 
 
@@ -160,7 +171,7 @@ def _startup(reader: arenas.Reader, marks: list[RawMark], now_ns: int, now: floa
     before = 0.0
     total: float | None = None
     for mark in marks:
-        if mark.kind == "began":
+        if mark.kind == "began" or _says(mark, LAME):
             continue
         at = max(0.0, (mark.at_ns - began) / _clock.NS)
         steps.append(StartupStep(mark.label or mark.kind, at, max(0.0, at - before)))

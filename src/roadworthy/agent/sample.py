@@ -15,11 +15,17 @@ from typing import Protocol
 
 from roadworthy._clock import NS
 from roadworthy.agent.host import HostSampler
-from roadworthy.agent.proc import TICKS, ProcFiles, Stat, pids
+from roadworthy.agent.proc import TICKS, Newest, ProcFiles, Stat, pids
 from roadworthy.types import Resources, System
 
-RESCAN_EVERY = 10
-"""Samples between two looks at processes that were not the program's: a number may have been given away again."""
+LIST_EVERY = 10
+"""Samples after which all processes are listed even when the kernel has told of no new one."""
+
+RESCAN_EVERY = 30
+"""Samples between two looks at a process that was not the program's, as its number may have been given away again.
+
+A few of them are looked at with each sample: all at once would take milliseconds.
+"""
 
 SHORTEST = 0.4
 """Seconds between two samples below which rates are not worked out anew."""
@@ -119,6 +125,8 @@ class Sampler:
         self._outside: set[int] = set()
         self._gone: dict[int, int] = {}
         self._count = 0
+        self._newest = Newest(root)
+        self._seen: list[int] = []
         self._host = HostSampler(disk_path=disk_path, root=root)
 
     def sample(
@@ -153,18 +161,19 @@ class Sampler:
             one.files.close()
         self._tracked.clear()
         self._own.clear()
+        self._newest.close()
         self._host.close()
 
     def _walk(self, workers: Mapping[int, int], keeper: int | None, agent: int | None) -> dict[int, Stat]:
         """Return the figures of all processes of the program, remembering which are new."""
-        try:
-            seen = pids(self._root)
-        except OSError:
-            seen = list(workers.values())
-        if self._count % RESCAN_EVERY == 0:
-            self._outside.clear()
-        else:
-            self._outside.intersection_update(seen)
+        if not self._newest.same() or self._count % LIST_EVERY == 0:
+            try:
+                self._seen = pids(self._root)
+            except OSError:
+                self._seen = list(workers.values())
+        seen = self._seen
+        turn = self._count % RESCAN_EVERY
+        self._outside = {pid for pid in self._outside.intersection(seen) if pid % RESCAN_EVERY != turn}
         roots = {pid: slot for slot, pid in workers.items()}
         stats: dict[int, Stat] = {}
         for pid in [pid for pid in self._gone if pid not in self._tracked]:

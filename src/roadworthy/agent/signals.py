@@ -5,10 +5,11 @@ In three of five hand-written production layers nobody called the layer; the way
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from roadworthy.arena.block import Buckets
 from roadworthy.types import Beat, CheckResult, Event, EventKind, Kind, Labels, Series, Signal
 from roadworthy.watch.operations import CLIENT, DATABASE, OPERATIONS, REQUESTS, attempt
 
@@ -73,6 +74,7 @@ class SignalBook:
         self._seen: dict[tuple[str, str], _Seen] = {}
         self._kinds: dict[str, int] = {}
         self._counted: dict[tuple[str, Labels], _Counted | None] = {}
+        self._at: dict[int, _Counted | None] = {}
 
     def _entry(self, kind: str, name: str) -> _Seen:
         key = (kind, name)
@@ -95,29 +97,48 @@ class SignalBook:
                 entry.count += 1
                 entry.last = max(entry.last or 0.0, event.at)
 
-    def series(self, at: float, changed: Iterable[Series]) -> None:
-        """Take the merged series that changed since the tick before; a count that moved is a signal received."""
+    def series(
+        self, at: float, changed: Sequence[Series], places: Sequence[int] | None = None, *, anew: bool = False
+    ) -> None:
+        """Take the merged series that changed since the tick before; a count that moved is a signal received.
+
+        ``places`` tell one series from another at less cost than their names, until a call with ``anew``.
+        """
         first = not self._counted
-        for one in changed:
-            key = (one.name, one.labels)
-            counted = self._counted.get(key)
+        if anew:
+            self._at.clear()
+        if places is None:
+            found = [self._find(one) for one in changed]
+        else:
+            known = self._at
+            for place, one in zip(places, changed, strict=True):
+                if place not in known:
+                    known[place] = self._find(one)
+            found = [known[place] for place in places]
+        for counted, one in zip(found, changed, strict=True):
             if counted is None:
-                if key in self._counted:
-                    continue
-                where = _where(one)
-                counted = self._counted[key] = None if where is None else _Counted(self._entry(*where))
-                if counted is None:
-                    continue
-                counted.entry.declared = True
-            if counted.count and one.kind is Kind.GAUGE:
+                continue
+            before = counted.count
+            if before and one.kind is Kind.GAUGE:
                 continue  # it is there; when it was set is taken by gauges()
-            count = _count(one)
-            gained = int(count) - counted.count
+            gained = int(_count(one)) - before
             if gained:
-                counted.count += gained
-                counted.entry.count += gained
+                entry = counted.entry
+                counted.count = before + gained
+                entry.count += gained
                 if gained > 0 and not first:
-                    counted.entry.last = at
+                    entry.last = at
+
+    def _find(self, one: Series) -> _Counted | None:
+        """Return what is remembered of a series; None of one that is no signal."""
+        key = (one.name, one.labels)
+        counted = self._counted.get(key)
+        if counted is None and key not in self._counted:
+            where = _where(one)
+            counted = self._counted[key] = None if where is None else _Counted(self._entry(*where))
+            if counted is not None:
+                counted.entry.declared = True
+        return counted
 
     def gauges(self, touched: Mapping[str, float]) -> None:
         """Take when each gauge was last set (name to wall seconds); setting it to the same value again counts."""
@@ -205,7 +226,8 @@ def _where(one: Series) -> tuple[str, str] | None:  # noqa: PLR0911 - a table
 
 def _count(one: Series) -> float:
     if one.histogram is not None:
-        return float(sum(one.histogram.buckets.values()))
+        buckets = one.histogram.buckets
+        return float(buckets.total if isinstance(buckets, Buckets) else sum(buckets.values()))
     if one.kind is Kind.GAUGE:
         return 0.0 if one.value is None else 1.0
     return one.value or 0.0

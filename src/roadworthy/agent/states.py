@@ -12,6 +12,8 @@ main process ended  with descendants and code 0: daemonized, followed until they
 all of it is gone   asked for → next generation at once, or the end; else the restart policy decides
 ended early, often  backoff doubles; `crash_loop_deaths` of them within `crash_loop_window` → held, tried slowly
 hung                (a declared signal stalled, stacks are saved) stopped and replaced
+restart             a server whose socket the keeper holds is a lame duck first, as long as its grace has room for
+                    that; then it is stopped and started again. Everything else is stopped at once
 reload              fresh generation → ready → the old one is a lame duck → stopped; a fresh one that ends or is
                     not ready in time is given up and the old one stays
 ==================  =========================================================================================
@@ -31,6 +33,9 @@ Commands = tuple[Command, ...]
 
 LAME_FOR: Final = 2.0
 """Seconds that a lame duck has to finish what it answers before it is asked to stop."""
+
+LAME_SHARE: Final = 0.5
+"""Of the grace of a restart, what the lame duck takes at most: the rest is for the end that SIGTERM asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,8 @@ class Generation:
     exit: ExitStatus | None = None
     stopping: bool = False
     lame_until: float | None = None
+    stop_by: float | None = None
+    """When its grace is over, if that began with its time as a lame duck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +135,16 @@ def _stop_command(slot: int, number: int, policy: Policy, *, grace: float | None
     }
 
 
-def _stop(slot: Slot, generation: Generation, policy: Policy) -> tuple[Slot, Commands]:
+def _stop(slot: Slot, generation: Generation, policy: Policy, *, grace: float | None = None) -> tuple[Slot, Commands]:
     if generation.stopping:
         return slot, ()
-    return _put(slot, replace(generation, stopping=True)), (_stop_command(slot.slot, generation.number, policy),)
+    command = _stop_command(slot.slot, generation.number, policy, grace=grace)
+    return _put(slot, replace(generation, stopping=True)), (command,)
+
+
+def _end_lame(slot: Slot, generation: Generation, policy: Policy, now: float) -> tuple[Slot, Commands]:
+    left = None if generation.stop_by is None else max(0.0, generation.stop_by - now)
+    return _stop(slot, generation, policy, grace=left)
 
 
 # ------------------------------------------------------------------------------------------------------------- starting
@@ -270,8 +283,13 @@ def hung(slot: Slot, pid: int, why: str, policy: Policy, now: float) -> tuple[Sl
     return _move(slot, WorkerState.STOPPING, now, f"hung: {why}"), commands
 
 
-def restart(slot: Slot, policy: Policy, now: float) -> tuple[Slot, Commands]:
-    """Stop the slot's process and start it again; one that waits or has ended is started at once."""
+def restart(slot: Slot, policy: Policy, now: float, *, serves: bool = False) -> tuple[Slot, Commands]:
+    """Stop the slot's process and start it again; one that waits or has ended is started at once.
+
+    One that ``serves`` on the socket that the keeper holds accepts no more and answers what it has before it is asked
+    to stop: what it does not accept waits for its successor. Where the socket is its own that would help nobody: it
+    ends with the process, and with it what waits in it.
+    """
     if slot.ending:
         return slot, ()
     if slot.current is None:
@@ -279,11 +297,31 @@ def restart(slot: Slot, policy: Policy, now: float) -> tuple[Slot, Commands]:
     commands: Commands = ()
     slot = replace(slot, again=True, failures=0, deaths=(), held=False, after_death=False)
     for generation in slot.generations:
-        slot, more = _stop(slot, generation, policy)
+        if generation is slot.current and serves and policy.rolling and not generation.stopping:
+            slot, more = _lame(slot, generation, policy, now)
+        else:
+            slot, more = _stop(slot, generation, policy)
         commands += more
     if slot.fresh is not None and slot.old is None:  # what was to come goes, like what was there
         slot = replace(slot, old=slot.fresh, fresh=None)
     return _move(slot, WorkerState.STOPPING, now, "restart was asked for"), commands
+
+
+def _lame(slot: Slot, current: Generation, policy: Policy, now: float) -> tuple[Slot, Commands]:
+    """Have the process accept no more; asked again, it stays as it is."""
+    if current.lame_until is not None:
+        return slot, ()
+    until = now + min(LAME_FOR, policy.grace * LAME_SHARE)
+    slot = _put(slot, replace(current, lame_until=until, stop_by=now + policy.grace))
+    return slot, ({"do": "lame_duck", "slot": slot.slot, "pid": current.pid},)
+
+
+def drained(slot: Slot, number: int, now: float) -> Slot:
+    """Note that a lame duck has nothing left to answer: its time is over."""
+    known = slot.find(number)
+    if known is None or known.lame_until is None:
+        return slot
+    return _put(slot, replace(known, lame_until=min(now, known.lame_until)))
 
 
 def reload(slot: Slot, policy: Policy, now: float) -> tuple[Slot, Commands]:
@@ -317,8 +355,9 @@ def tick(slot: Slot, policy: Policy, now: float) -> tuple[Slot, Commands]:
         return slot, ()
     if slot.next_start is not None and now >= slot.next_start and slot.current is None:
         return start(slot, now)
-    if slot.old is not None and slot.old.lame_until is not None and now >= slot.old.lame_until:
-        return _stop(slot, slot.old, policy)
+    for lame in (slot.old, slot.current):
+        if lame is not None and not lame.stopping and lame.lame_until is not None and now >= lame.lame_until:
+            return _end_lame(slot, lame, policy, now)
     if slot.fresh is not None and now - slot.fresh.started >= policy.ready_timeout:
         slot, commands = _stop(slot, slot.fresh, policy)
         return _move(slot, slot.state, now, "reload given up: the new generation was not ready in time"), commands
@@ -329,7 +368,7 @@ def due(slot: Slot, policy: Policy) -> float | None:
     """Return when :func:`tick` has something to do, or None."""
     times = [
         slot.next_start,
-        slot.old.lame_until if slot.old is not None and not slot.old.stopping else None,
+        *(lame.lame_until for lame in (slot.old, slot.current) if lame is not None and not lame.stopping),
         slot.fresh.started + policy.ready_timeout if slot.fresh is not None and not slot.fresh.stopping else None,
     ]
     return min((at for at in times if at is not None), default=None)

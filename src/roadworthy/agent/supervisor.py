@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from roadworthy import _clock
 from roadworthy.agent import states
 from roadworthy.agent.crew import SETTLED_AFTER, Member, Observation
+from roadworthy.agent.drain import Drain
 from roadworthy.agent.states import Command, Commands, Policy, Slot
 from roadworthy.errors import EXIT_UNHEALTHY
 from roadworthy.types import ExitStatus, WorkerState
@@ -50,7 +51,8 @@ class Supervisor:
 
     ``send`` takes each command for the keeper; ``lame_duck`` the pids that shall accept no more; ``healthy`` tells what
     ``--health-url`` answered within so many seconds (None: not asked since); ``port_open`` whether somebody listens on
-    a ``--port`` that the program binds itself (None: not told); ``chance`` gives numbers from 0 to 1.
+    a ``--port`` that the program binds itself (None: not told); ``drained`` whether a lame duck (slot, generation) has
+    no connection left; ``chance`` gives numbers from 0 to 1.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Supervisor:
         lame_duck: Callable[[Sequence[int]], None] | None = None,
         healthy: Callable[[float], bool | None] | None = None,
         port_open: Callable[[], bool | None] | None = None,
+        drained: Callable[[int, int], bool] | None = None,
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = _clock.monotonic,
     ) -> None:
@@ -72,6 +75,7 @@ class Supervisor:
         self._lame_duck = lame_duck
         self._healthy = healthy
         self._port_open = port_open
+        self._drain = Drain(drained)
         self._chance = chance
         self._clock = clock
         self._policy = Policy.of(settings, rolling=False)
@@ -81,6 +85,7 @@ class Supervisor:
         self._seen: list[tuple[int, int]] = []
         self._reloading: list[int] = []
         self._lame: set[int] = set()
+        self._serving: set[tuple[int, int]] = set()
         self._told_ready = False
         self._status_text = ""
         self._exit_sent = False
@@ -178,7 +183,8 @@ class Supervisor:
         if code is not None or signal is not None:
             core = bool(known and known.exit and known.exit.core)
             status = ExitStatus(code, signal, core, exit_words(code, signal, core=core))
-        self._expected.discard((slot.slot, number))
+        for memory in (self._expected, self._serving):
+            memory.discard((slot.slot, number))
         self._apply(states.gone(slot, number, status, self._policy, now, self._chance()))
 
     def keeper_lost(self, now: float) -> None:
@@ -197,7 +203,7 @@ class Supervisor:
                 self._slots[number] = replace(
                     slot,
                     current=None,
-                    state=WorkerState.LOST,
+                    state=WorkerState.EXITED if slot.ending else WorkerState.LOST,
                     since=now,
                     reason=words,
                     last_exit=ExitStatus(words=words),
@@ -238,6 +244,11 @@ class Supervisor:
             generation = next((g for g in slot.generations if one is not None and g.pid == one.pid), None)
             if one is None or generation is None:
                 continue
+            if one.listening:
+                self._serving.add((number, generation.number))
+            if self.keeper and one.lame and generation is slot.current and generation.lame_until is None:
+                self._apply(states.restart(slot, self._policy, now))  # an agent that died meanwhile had begun it
+                continue
             if self._is_ready(one, now - generation.started):
                 self._apply(states.ready(slot, one.pid, now))
             if one.hung:
@@ -245,7 +256,9 @@ class Supervisor:
         self._after(now)
 
     def _is_ready(self, seen: Observation, age: float) -> bool:
-        works = seen.marked_ready or seen.beat_came or seen.work_seen
+        # Where the keeper holds no socket but a port was named, it is that one that must be open, not just any.
+        listens = seen.listening and (self._policy.rolling or self.settings.port is None)
+        works = seen.marked_ready or seen.beat_came or seen.work_seen or listens
         if self._policy.rolling and not works:
             return False  # it says when it listens on the port that we hold, however long its imports take
         if self._healthy is not None and self.settings.health_url:
@@ -268,12 +281,23 @@ class Supervisor:
             self._ending(at, tell=True)
         elif what == "reload":
             self._reloading += [number for number in numbers if number not in self._reloading]
-        else:
-            transition = {"stop": states.stop, "restart": states.restart}[what]
+        elif what == "restart":
             for number in numbers:
-                self._apply(transition(self._slots[number], self._policy, at))
+                self._apply(self._restarted(self._slots[number], at))
+        else:
+            for number in numbers:
+                self._apply(states.stop(self._slots[number], self._policy, at))
         self._after(at)
         return True
+
+    def _restarted(self, slot: Slot, now: float) -> tuple[Slot, Commands]:
+        serves = slot.current is not None and (slot.slot, slot.current.number) in self._serving
+        return states.restart(slot, self._policy, now, serves=serves and self._lame_duck is not None)
+
+    def stop_comes(self, now: float) -> None:
+        """Note that somebody ends the program, whose keeper has died: the deaths that follow were asked for."""
+        self._ending(now, tell=False)
+        self._after(now)
 
     def _ending(self, now: float, *, tell: bool) -> None:
         """Everything ends; the keeper, when it was the one that was asked, stops the processes itself."""
@@ -285,6 +309,8 @@ class Supervisor:
     # ------------------------------------------------------------------------------------------------------------- time
     def tick(self, now: float) -> None:
         """Do what is due."""
+        for number, generation in self._drain.look(self._lame_ones(), now):
+            self._slots[number] = states.drained(self._slots[number], generation, now)
         for number in list(self._slots):
             self._apply(states.tick(self._slots[number], self._policy, now))
         self._after(now)
@@ -292,9 +318,18 @@ class Supervisor:
     def next_due(self) -> float | None:
         """Return when :meth:`tick` is to be called next (monotonic seconds), or None when nothing is due."""
         times = [states.due(slot, self._policy) for slot in self._slots.values()]
+        times.append(self._drain.next_look(self._lame_ones()))
         if self.settings.health_check and not self._told_ready:
             times.append(self._began + self.settings.ready_timeout)
         return min((at for at in times if at is not None), default=None)
+
+    def _lame_ones(self) -> list[tuple[int, int]]:
+        return [
+            (slot.slot, one.number)
+            for slot in self._slots.values()
+            for one in slot.generations
+            if one.lame_until is not None and not one.stopping
+        ]
 
     def pop_deaths(self) -> list[Death]:
         """Return the deaths since the last call; with this they count as taken note of."""

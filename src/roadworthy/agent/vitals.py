@@ -80,6 +80,8 @@ class Vitals:
             pid=pid,
             judgement=judgement,
             marked_ready=any(one.marked_ready for one in own),
+            listening=any(one.listening for one in own),
+            lame=any(one.lame for one in own),
             beat_came=any(pulse.kind in WORK and pulse.age is not None for pulse in pulses),
             work_seen=completed or bool(requests),
             running_for=None if created is None else (now_ns - created) / NS,

@@ -1,4 +1,4 @@
-"""Health checks and collectors that the program registers; they run when the agent asks, in the one thread of ours.
+"""Health checks and collectors that the program registers; each runs in a thread of its own when the agent asks.
 
 A check's function answers by what it returns: nothing or True is good, False is bad, text is good with a detail, a
 pair is (good, detail), a dict is judged by its ``ok``, ``healthy`` or ``status``. What it raises is bad, and is the
@@ -265,14 +265,56 @@ def _register(table: dict[str, Any], name: str, made: Any, kind: str) -> None:
         guard.report(f"{kind}.most", f"more than {MOST} {kind}s were registered; {name!r} is left out")
         return
     table[name] = made
-    from roadworthy.app import socket
 
     def declare(arena: Any) -> None:
         made.beat = arena.beat(name, kind=kind, every=getattr(made, "every", None)).beat
 
     start.ensure()
     start.when_started(declare)
+    declared()
+
+
+def declared() -> None:
+    """Have the agent told, and asked by it, what is registered here."""
+    from roadworthy.app import socket
+
+    socket.answers.update(check=_answer_check, collect=_answer_collect, reload=_answer_reload)
+    socket.declares.update(
+        checks=lambda: [found.declared() for found in tuple(checks.values())],
+        collectors=lambda: list(collectors),
+        reload=lambda: bool(reloaders),
+    )
     socket.declared()
+
+
+def _answer_check(message: dict[str, Any]) -> dict[str, object]:
+    name = str(message.get("name"))
+    found = checks.get(name)
+    if found is None:
+        return {"ok": False, "detail": f"no check {name[:64]!r} is registered here", "took": 0.0}
+    good, detail, took = found.run()
+    return {"ok": good, "detail": detail, "took": round(took, 6)}
+
+
+def _answer_collect(message: dict[str, Any]) -> dict[str, object]:
+    name = str(message.get("name"))
+    source = collectors.get(name)
+    if source is None:
+        return {"ok": False, "detail": f"no collector {name[:64]!r} is registered here", "values": {}}
+    try:
+        return {"ok": True, "values": source.run()}
+    except Exception as error:
+        what = f"{type(error).__name__}: {contexts.label_text(error, 200)}"
+        guard.report(f"collector.{name}", f"collector {name!r} could not be asked ({what})")
+        return {"ok": False, "detail": what, "values": {}}
+
+
+def _answer_reload(_message: dict[str, Any]) -> None:
+    for function in tuple(reloaders):
+        try:
+            function()
+        except Exception as error:
+            guard.report("reload", f"a reload subscriber failed ({type(error).__name__})")
 
 
 def _running_loop() -> Any:

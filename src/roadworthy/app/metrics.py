@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from roadworthy._clock import monotonic_ns
 from roadworthy.app import context as contexts
-from roadworthy.app import guard, operation, start
+from roadworthy.app import guard, start
+from roadworthy.app.recorder import LONGEST_NS, Recorder
 
 MERGES = ("sum", "max", "min", "last", "per_process")
 MOST_CHILDREN = 1024
@@ -201,13 +202,13 @@ class Timer(_Instrument):
 
     def __init__(self, name: str, help: str, labels: Iterable[str] = (), pairs: Pairs = ()) -> None:
         super().__init__(name, "s", help, labels, pairs)
-        self._recorder = operation.Recorder(name, name, pairs)
+        self._recorder = Recorder(name, name, pairs)
 
     def record(self, seconds: float) -> None:
         """Count one duration in seconds; negative counts as 0, what is no number is dropped. Never raises."""
         try:
             n = int(seconds * 1e9)
-            self._recorder.exact(min(max(n, 0), operation.LONGEST_NS))
+            self._recorder.exact(min(max(n, 0), LONGEST_NS))
         except Exception as error:
             if guard.failed(f"{self.name}.record", error):
                 raise
@@ -225,7 +226,7 @@ class Timing:
 
     __slots__ = ("_begun", "_recorder")
 
-    def __init__(self, recorder: operation.Recorder) -> None:
+    def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._begun = 0
 

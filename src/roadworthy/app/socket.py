@@ -1,11 +1,11 @@
-"""The one thread of ours in the program: it answers the agent, which asks for checks, collectors and reloads.
+"""The program's end of the agent's socket: it tells what is registered here, and answers what the agent asks for.
 
-Started with the first registration, and again in a forked child when that records something. It is a bare daemon
-thread: nobody joins it, so it never delays the program's end. When the agent goes it tries again, first after a
-quarter of a second, later every five. It also beats a heartbeat of its own: a process whose event loop *and* this
-thread are silent holds the GIL.
+The thread of ours (:mod:`roadworthy.app.pulse`) serves it between two beats and never waits for it: messages are read
+when they are there, what was asked for runs in a thread of its own, and an answer is sent as far as the socket takes
+it. When the agent goes it is tried again, first after a quarter of a second, later every five.
 
-The agent's socket speaks JSON, a line a message. We believe only a socket of our own user.
+The socket speaks JSON, a line a message. We believe only a socket of our own user. Parts that have more to tell or to
+answer plug in: ``declares["services"] = describe`` and ``answers["recover"] = act``, then :func:`declared`.
 """
 
 # ruff: noqa: ANN401 - modules that are imported late, and messages that may be anything
@@ -13,111 +13,202 @@ The agent's socket speaks JSON, a line a message. We believe only a socket of ou
 from __future__ import annotations
 
 import os
-from _thread import start_new_thread
+from _thread import allocate_lock
 
 from roadworthy import _clock
 from roadworthy.app import context as contexts
-from roadworthy.app import guard, operation, start
+from roadworthy.app import guard, pulse, runs, start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 SOCKET = "agent.sock"
-POLL = 0.5
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
 LONGEST_LINE = 65_536
-SEND_TIMEOUT = 5.0
+MOST_WAITING = 1 << 20
+"""Bytes of answers that may wait for an agent that does not read; beyond that we hang up and begin anew."""
 
-_owner = 0
+answers: dict[str, Callable[[Any], dict[str, object] | None]] = {}
+"""What the agent may ask for (``do``), and the function that gets the message and returns the answer, None for none.
+
+Each runs in a thread of its own, one at a time for a pair of ``do`` and ``name``; it may take long, and may raise.
+"""
+
+declares: dict[str, Callable[[], object]] = {}
+"""What is told of this process, and the function that returns it as JSON knows it; called by the thread: short."""
+
+_RUNS = {"collect": "collector", "recover": "recovery"}
+"""What a run of something that is asked for is called, where that is not the word itself."""
+
 _version = 0
-_beat: Any = None
+_talk: Talk | None = None
+_next_try = 0
+_pause = FIRST_PAUSE
+_reload_due = False
 
 
 def declared() -> None:
-    """Tell the thread that something was registered, and start it if it does not run in this process."""
-    global _version  # noqa: PLW0603 - one thread per process
+    """Tell the agent anew what is declared, soon and from the thread, which starts if it does not run; never raises."""
+    global _version  # noqa: PLW0603 - one number per process
     _version += 1
-    start.when_started(_begin)
+    if "ROADWORTHY_RUN_DIR" in os.environ:
+        # There is an agent. Imported by the program's thread: one that forks while ours imports has a broken child.
+        import json  # noqa: F401 - as above
+        import select  # noqa: F401 - as above
+    pulse.rest_with(rest)
+    pulse.lasting()
 
 
-def start_thread() -> None:
-    """Start the thread without a registration, for the heartbeat that tells a held GIL from a blocked event loop."""
-    start.when_started(_begin)
-
-
-def _begin(arena: Any) -> None:
-    global _owner, _beat  # noqa: PLW0603 - one thread per process
-    if _owner == os.getpid():
+def rest(seconds: float) -> None:
+    """Spend up to so many seconds with the agent; sleep where there is none. For the thread."""
+    global _talk, _next_try, _pause  # noqa: PLW0603 - one conversation per process
+    talk = _talk
+    if talk is None:
+        now = _clock.monotonic_ns()
+        if now >= _next_try:
+            talk = _talk = _connected()
+            if talk is None:
+                _next_try = now + int(_pause * _clock.NS)
+                _pause = min(_pause * 2, LONGEST_PAUSE)
+                return
+            _pause = FIRST_PAUSE
+    if talk is None:
+        _clock.sleep(seconds)
         return
-    first, _owner = _owner == 0, os.getpid()
-    _beat = arena.beat("roadworthy", kind="thread", every=2 * POLL)
-    if first:
-        arena.after_fork_hooks.append(_again)
     try:
-        start_new_thread(_run, (os.getpid(),))
-    except RuntimeError as error:  # too many threads, or the interpreter is shutting down
-        _owner = -1
-        if guard.failed("socket.thread", error):
+        talk.turn(seconds)
+    except Exception as error:
+        _talk = None
+        _next_try = _clock.monotonic_ns() + int(_pause * _clock.NS)
+        talk.end()
+        if not isinstance(error, OSError):  # that is the agent's going: its affair, and it comes back
             raise
 
 
-def _again() -> None:
-    arena = start.current()
-    if arena is not None:
-        _begin(arena)
+class Talk:
+    """A connection to the agent. ``turn`` and ``end`` are the thread's; any thread may ``tell``."""
 
+    __slots__ = ("_connection", "_identity", "_json", "_lock", "_out", "_pending", "_poll", "_version")
 
-def _run(pid: int) -> None:
-    """Serve until the process ends. Whatever goes wrong, the program does not notice."""
-    pause = FIRST_PAUSE
-    while True:
-        try:
-            if os.getpid() != pid:
-                return
-            connection = _connect()
-            if connection is not None:
-                pause = FIRST_PAUSE
-                try:
-                    _serve(connection)
-                finally:
-                    connection.close()
-        except OSError:
-            pass  # the agent went away; that is its affair, and it comes back
-        except Exception as error:
-            guard.failed("socket", error)
-        try:
-            _rest(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
-        except Exception:
+    def __init__(self, connection: Any) -> None:
+        import json
+        import select
+
+        self._connection = connection
+        self._identity = _identity_of(connection)
+        self._json = json
+        self._lock = allocate_lock()
+        self._out: list[bytes] = []
+        self._pending = b""
+        self._version = _version
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
+        self.tell({"hello": "app", **_process(), **declaration()})
+
+    def turn(self, seconds: float) -> None:
+        """Send what waits and read what comes, for at most so long; raises :class:`OSError` when it is over."""
+        if not self._is_ours():
+            raise ConnectionError
+        if self._version != _version:
+            self._version = _version
+            self.tell({"declare": declaration()})
+        self._send()
+        if sum(map(len, self._out)) > MOST_WAITING:
+            raise ConnectionError
+        _reload_if_due()
+        if not self._poll.poll(seconds * 1000):
             return
+        if not self._is_ours():
+            raise ConnectionError
+        try:
+            received = self._connection.recv(LONGEST_LINE)
+        except BlockingIOError:
+            return
+        *lines, self._pending = (self._pending + received).split(b"\n")
+        if not received or len(self._pending) > LONGEST_LINE:
+            raise ConnectionError
+        for line in lines:
+            hear(self._json.loads(line), self.tell)
+
+    def tell(self, message: dict[str, object]) -> None:
+        """Send a message, now as far as the socket takes it, the rest with the next turn; never waits or raises."""
+        try:
+            text: str = self._json.dumps(message, separators=(",", ":"), default=str)
+        except (TypeError, ValueError, RecursionError) as error:
+            guard.report("socket.tell", f"an answer to the agent is no JSON ({type(error).__name__})")
+            text = self._json.dumps({"id": message.get("id"), "ok": False, "detail": "the answer is no JSON"})
+        self._out.append(text.encode() + b"\n")
+        try:
+            self._send()
+        except OSError:
+            return  # the agent has gone; the thread will see
+
+    def _send(self) -> None:
+        # Whoever has the lock sends for all; it looks once more after letting go, so nothing is left lying.
+        while self._out and self._lock.acquire(blocking=False):
+            try:
+                if not self._is_ours():
+                    return
+                while self._out:
+                    line = self._out[0]
+                    sent = self._connection.send(line)
+                    if sent < len(line):
+                        self._out[0] = line[sent:]
+                    else:
+                        del self._out[0]
+            except BlockingIOError:
+                return
+            finally:
+                self._lock.release()
+
+    def end(self) -> None:
+        """Hang up. A descriptor that the program has closed, and perhaps uses for something of its own, is let be."""
+        had = self._lock.acquire(timeout=1.0)  # nobody holds it for longer than a send that does not wait
+        try:
+            self.leave()
+        finally:
+            if had:
+                self._lock.release()
+
+    def leave(self) -> None:
+        """Close our copy of the descriptor, without the lock: for a forked child, where nobody is left to share it."""
+        if self._is_ours():
+            self._connection.close()
+        else:
+            self._connection.detach()
+
+    def _is_ours(self) -> bool:
+        try:
+            return _identity_of(self._connection) == self._identity
+        except OSError:
+            return False
 
 
-def _pulse() -> None:
-    """Beat, and look at the control page for a program whose operations are all too short to do it."""
-    _beat.beat()
-    operation.look(_clock.monotonic_ns())
+def _connected() -> Talk | None:
+    connection = connect()
+    if connection is None:
+        return None
+    try:
+        return Talk(connection)
+    except BaseException:
+        connection.close()
+        raise
 
 
-def _rest(seconds: float) -> None:
-    while seconds > 0:
-        _pulse()
-        _clock.sleep(min(seconds, POLL))
-        seconds -= POLL
-
-
-def _connect() -> Any:
+def connect() -> Any:
     """Return a connection to this application's agent, None when there is none or its socket is not our user's."""
-    import socket
-
     path = os.path.join(_run_directory(), SOCKET)
     try:
         if os.lstat(path).st_uid != os.getuid():
             return None
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        import _socket  # `socket` without the enumerations that it makes; the program may never need that
+
+        connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
         try:
-            connection.settimeout(SEND_TIMEOUT)
+            connection.setblocking(False)  # noqa: FBT003 - the standard library's signature
             connection.connect(path)
         except BaseException:
             connection.close()
@@ -136,106 +227,91 @@ def _run_directory() -> str:
     return os.path.join(where.run_root(os.environ), start.name())
 
 
-def _serve(connection: Any) -> None:
-    import json
-    import select
-
-    sent = _version
-    connection.sendall(_line(json, {"hello": "app", **_identity(), **_declaration()}))
-    poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    pending = b""
-    while True:
-        _pulse()
-        if sent != _version:
-            sent = _version
-            connection.sendall(_line(json, {"declare": _declaration()}))
-        if not poll.poll(POLL * 1000):
-            continue
-        received = connection.recv(LONGEST_LINE)
-        if not received:
-            return
-        asked_at = _clock.monotonic()
-        *lines, pending = (pending + received).split(b"\n")
-        if len(pending) > LONGEST_LINE:
-            return
-        for line in lines:
-            answer = handle(json.loads(line), _clock.monotonic() - asked_at)
-            if answer is not None:
-                connection.sendall(_line(json, answer))
+def _identity_of(connection: Any) -> tuple[int, int]:
+    found = os.fstat(connection.fileno())
+    return found.st_dev, found.st_ino
 
 
-def handle(message: Any, waited: float = 0.0) -> dict[str, object] | None:
-    """Do what one message of the agent's asks for, and return the answer; None for what needs none. Never raises.
-
-    ``waited`` is how many seconds the message lay here while another check ran: a check that was due longer ago than
-    its timeout is not run any more.
-    """
-    if not isinstance(message, dict):
-        return None
-    name = str(message.get("name"))
-    if message.get("do") == "check":
-        return {"id": message.get("id"), **_check(name, waited)}
-    if message.get("do") == "collect":
-        return {"id": message.get("id"), **_collect(name)}
-    if message.get("do") == "reload":
-        _reload()
-    return None
-
-
-def _check(name: str, waited: float) -> dict[str, object]:
-    from roadworthy.app.checks import checks
-
-    found = checks.get(name)
-    if found is None:
-        return {"ok": False, "detail": f"no check {name[:64]!r} is registered here", "took": 0.0}
-    if waited > found.timeout:
-        return {"ok": False, "detail": "another check of this process ran for too long", "took": 0.0}
-    good, detail, took = found.run()
-    return {"ok": good, "detail": detail, "took": round(took, 6)}
-
-
-def _collect(name: str) -> dict[str, object]:
-    from roadworthy.app.checks import collectors
-
-    source = collectors.get(name)
-    if source is None:
-        return {"ok": False, "detail": f"no collector {name[:64]!r} is registered here", "values": {}}
-    try:
-        return {"ok": True, "values": source.run()}
-    except Exception as error:
-        what = f"{type(error).__name__}: {contexts.label_text(error, 200)}"
-        guard.report(f"collector.{name}", f"collector {name!r} could not be asked ({what})")
-        return {"ok": False, "detail": what, "values": {}}
-
-
-def _reload() -> None:
-    from roadworthy.app.checks import reloaders
-
-    for function in list(reloaders):
-        try:
-            function()
-        except Exception as error:
-            guard.report("reload", f"a reload subscriber failed ({type(error).__name__})")
-
-
-def _identity() -> dict[str, object]:
+def _process() -> dict[str, object]:
     from roadworthy.arena.identity import start_ticks
 
     slot = os.environ.get("ROADWORTHY_SLOT", "")
     return {"pid": os.getpid(), "start_ticks": start_ticks(), "slot": int(slot) if slot.isdecimal() else None}
 
 
-def _declaration() -> dict[str, object]:
-    from roadworthy.app.checks import checks, collectors, reloaders
+def declaration() -> dict[str, object]:
+    """Return all that is told of this process; what cannot be described is left out, counted and told once."""
+    told: dict[str, object] = {}
+    for key, describe in tuple(declares.items()):
+        try:
+            told[key] = describe()
+        except Exception as error:
+            if guard.failed(f"socket.{key}", error):
+                raise
+    return told
 
-    return {
-        "checks": [found.declared() for found in list(checks.values())],
-        "collectors": list(collectors),
-        "reload": bool(reloaders),
-    }
+
+def hear(message: Any, tell: Callable[[dict[str, object]], object]) -> None:
+    """Have done what a message asks for, in a thread of its own; ``tell`` gets the answer. Never waits."""
+    global _reload_due  # noqa: PLW0603 - one wish per process
+    if not isinstance(message, dict):
+        return
+    if message.get("do") == "reload":
+        _reload_due = True  # a run under way may have read the old settings: another one follows it
+        _reload_if_due()
+        return
+    what = str(message.get("do"))
+    key = what, str(message.get("name"))
+
+    def work() -> Callable[[], object] | None:
+        answer = handle(message)
+        return None if answer is None else lambda: tell(answer)
+
+    why_not = runs.start(key, work, _RUNS.get(what, what))
+    if why_not and message.get("id") is not None:
+        tell({"id": message["id"], "ok": False, "detail": why_not, "took": 0.0, "values": {}})
 
 
-def _line(json: Any, message: dict[str, object]) -> bytes:
-    text: str = json.dumps(message, separators=(",", ":"), default=str)
-    return text.encode() + b"\n"
+def handle(message: Any) -> dict[str, object] | None:
+    """Do what one message of the agent's asks for, however long it takes, and return the answer; None for none.
+
+    Never raises.
+    """
+    if not isinstance(message, dict):
+        return None
+    what = str(message.get("do"))
+    act = answers.get(what)
+    try:
+        if act is None:
+            answer: dict[str, object] | None = {"ok": False, "detail": f"{what[:64]!r} is nothing that we can do"}
+        else:
+            answer = act(message)
+    except BaseException as error:
+        said = f"{type(error).__name__}: {contexts.label_text(error, 200)}"
+        guard.report(f"socket.{what[:64]}", f"{what[:64]} {str(message.get('name'))[:64]!r} failed ({said})")
+        answer = {"ok": False, "detail": said}
+    return None if answer is None else {"id": message.get("id"), **answer}
+
+
+def _reload_if_due() -> None:
+    global _reload_due  # noqa: PLW0603 - one wish per process
+    if _reload_due:
+        # The wish is taken back first: a run that starts with it has seen it.
+        _reload_due = False
+        _reload_due = runs.start("reload", _reload, "reload") != ""
+
+
+def _reload() -> None:
+    handle({"do": "reload"})
+
+
+def _after_fork() -> None:
+    """Leave the connection to the parent; without our copy of it the agent sees at once when the parent ends."""
+    global _talk, _next_try, _pause, _reload_due
+    talk, _talk = _talk, None
+    _next_try, _pause, _reload_due = 0, FIRST_PAUSE, False
+    if talk is not None:
+        talk.leave()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -176,6 +176,25 @@ def _bring_up(app: str | None) -> None:
     hooks, _when_started[:] = _when_started[:], []
     for hook in hooks:
         _call(hook, arena)
+    from roadworthy.resilience import outward
+    from roadworthy.resilience.hook import when_used
+
+    when_used(_show_policies)
+    outward.when_used(_show_services)
+
+
+def _show_policies() -> None:
+    """Listen to the policies of this program, once it has one."""
+    from roadworthy.app import policies
+
+    policies.install()
+
+
+def _show_services() -> None:
+    """Listen to features, services and recoveries of this program, once it has one."""
+    from roadworthy.app import services
+
+    services.install()
 
 
 def _directory(app: str) -> str:

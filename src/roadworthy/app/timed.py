@@ -2,7 +2,7 @@
 
 The wrapper is written for the function it wraps: no ``*args, **kwargs`` in between, so that a wrong call fails as it
 did before, and functions, methods, coroutines, generators and async generators stay what they are. It runs on the
-globals of :mod:`roadworthy.app.operation`, whose clockwork (sampling, control page) it shares.
+globals of :mod:`roadworthy.app.sampling`, whose switches it reads.
 """
 
 # ruff: noqa: ANN401 - what is wrapped is the program's own, of whatever type it is
@@ -12,7 +12,9 @@ from __future__ import annotations
 import sys
 
 from roadworthy.app import context as contexts
-from roadworthy.app import guard, operation, start
+from roadworthy.app import guard, sampling, start
+from roadworthy.app.recorder import BUCKET, Recorder
+from roadworthy.arena.layout import BLOCK_SUM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,22 +27,20 @@ else:
     FunctionType = type(lambda: None)  # as in types
 
 _VARARGS, _VARKEYWORDS, _GENERATOR, _COROUTINE, _ITERABLE, _ASYNC_GENERATOR = 0x04, 0x08, 0x20, 0x80, 0x100, 0x200
-_USED = frozenset(
-    {"_now", "_sampled", "_tick", "_BUCKET", "Exception", "BaseException", "GeneratorExit", "StopAsyncIteration"}
-)
+_USED = frozenset({"_now", "on", "tick", "Exception", "BaseException", "GeneratorExit", "StopAsyncIteration"})
 _COPIED = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__")
 
 _BEGIN = """\
         _rw_t = _now()
-        if _sampled:
-            _rw_t = _tick(_rw_t)
+        if on:
+            _rw_t = tick(_rw_t)
 """
 _END = """\
         _rw_n = _now() - _rw_t
         try:
             _rw_w = _rw_cell.q
             if _rw_w is _rw_q and _rw_n < 8192:
-                _rw_w[_rw_base + _BUCKET[_rw_n]] += 1
+                _rw_w[_rw_base + _rw_bucket[_rw_n]] += 1
                 _rw_d[_rw_sum] += _rw_n
                 if _rw_n > _rw_top:
                     _rw_top = _rw_n
@@ -95,7 +95,7 @@ _GENERATE_ASYNC = f"""\
 {_END}
 """
 _MAKE = """\
-def _rw_make(_rw_fn, _rw_cell, _rw_slow_path, _rw_failed, _rw_trouble):
+def _rw_make(_rw_fn, _rw_cell, _rw_slow_path, _rw_failed, _rw_trouble, _rw_bucket):
     _rw_q = _rw_d = None
     _rw_base = _rw_sum = _rw_top = 0
     _rw_higher = _rw_slow_path.higher
@@ -105,7 +105,7 @@ def _rw_make(_rw_fn, _rw_cell, _rw_slow_path, _rw_failed, _rw_trouble):
         _rw_slow_path.slow(n)
         _rw_cell, _rw_q, _rw_d = _rw_slow_path.cell, _rw_slow_path.q, _rw_slow_path.d
         _rw_base = _rw_slow_path.base
-        _rw_sum = _rw_base + BLOCK_SUM
+        _rw_sum = _rw_base + {block_sum}
         if n < 8192:
             _rw_top = 0
 
@@ -141,7 +141,7 @@ def timed(name: str) -> Callable[[F], F]:
 def _wrap(name: str, function: Any) -> Any:
     if isinstance(function, (staticmethod, classmethod)):
         return type(function)(_wrap(name, function.__func__))
-    recorder = operation.Recorder(contexts.label_value(name), contexts.label_value(name), ())
+    recorder = Recorder(contexts.label_value(name), contexts.label_value(name), ())
     if isinstance(function, FunctionType):
         code = function.__code__
         parameters, call = _parameters(code, function)
@@ -162,7 +162,7 @@ def _wrap(name: str, function: Any) -> Any:
     return wrapper
 
 
-def _generate(flags: int, parameters: str, call: str, function: Any, recorder: operation.Recorder) -> FunctionType:
+def _generate(flags: int, parameters: str, call: str, function: Any, recorder: Recorder) -> FunctionType:
     if flags & _ASYNC_GENERATOR:
         body, async_ = _GENERATE_ASYNC, "async "
     elif flags & _COROUTINE:
@@ -174,12 +174,13 @@ def _generate(flags: int, parameters: str, call: str, function: Any, recorder: o
     source = _MAKE.format(
         parameters=parameters,
         async_=async_,
+        block_sum=BLOCK_SUM,
         body=body.format(call=call, await_="await " if async_ and body is _CALL else ""),
     )
     made: dict[str, Any] = {}
-    exec(_compiled(source), vars(operation), made)  # noqa: S102 - our own text
+    exec(_compiled(source), vars(sampling), made)  # noqa: S102 - our own text
     failed = _failure_of(recorder)
-    wrapper: FunctionType = made["_rw_make"](function, recorder.cell, recorder, failed, _trouble)
+    wrapper: FunctionType = made["_rw_make"](function, recorder.cell, recorder, failed, _trouble, BUCKET)
     if flags & _ITERABLE:  # types.coroutine: a generator that may be awaited
         import types
 
@@ -201,7 +202,7 @@ def _compiled(source: str) -> CodeType:
     return found
 
 
-def _failure_of(recorder: operation.Recorder) -> Callable[[int, BaseException], None]:
+def _failure_of(recorder: Recorder) -> Callable[[int, BaseException], None]:
     def failed(n: int, error: BaseException) -> None:
         try:
             if isinstance(error, GeneratorExit):

@@ -131,8 +131,8 @@ class ControlReader:
             body = bytes(self._b[CONTROL_AT : CONTROL_AT + min(max(length, 0), CONTROL_TEXT)])
             if q[CONTROL_GENERATION] != generation:
                 continue
-            self._seen = generation
             self._value = _parsed(body, self._value)
+            self._seen = generation  # last: another thread that finds it takes the value as that of this generation
         return self._value
 
 

@@ -6,15 +6,13 @@ of the histograms only blocks that changed are taken apart.
 
 from __future__ import annotations
 
+from array import array
 from itertools import compress, count
 from operator import ne
 from typing import TYPE_CHECKING
 
+from roadworthy.arena.block import BLOCK_BYTES, Block
 from roadworthy.arena.layout import (
-    BLOCK_MAX,
-    BLOCK_SUM,
-    BLOCK_WORDS,
-    BUCKETS,
     H_BLOCKS,
     H_SERIES,
     KINDS,
@@ -28,11 +26,12 @@ from roadworthy.arena.layout import (
 from roadworthy.arena.records import Labels, RawSeries
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from roadworthy.arena.opened import Opened
 
 _KIND_NAMES = {number: name for name, number in KINDS.items()}
 _MERGE_NAMES = {number: name for name, number in MERGES.items()}
-_BLOCK_BYTES = BLOCK_WORDS * WORD
 
 
 class Directory:
@@ -51,10 +50,10 @@ class Directory:
         self._bad = 0
         self._parsed: set[int] = set()
         self._plain: dict[int, RawSeries] = {}
-        self._values: list[int | None] = [None] * self._series.slots
-        self._stamps: list[int | None] = [None] * self._series.slots
-        self._histograms: list[tuple[int, RawSeries]] = []
         self._fresh: set[int] = set()
+        self._values = array("q", bytes(self._series.slots * WORD))
+        self._stamps = array("q", bytes(self._series.slots * WORD))
+        self._histograms: list[Block] = []
         self._most_blocks = 0
         self._all_before = b""
         self.series: list[RawSeries] = []
@@ -114,78 +113,70 @@ class Directory:
                 self._bad += 1
                 return
             made.buckets = {}
-            self._histograms.append((block, made))
-            self._fresh.add(made.number)
+            self._histograms.append(Block(made, block * BLOCK_BYTES))
             self._most_blocks = max(self._most_blocks, block + 1)
         else:
             self._plain[slot] = made
             # What stood there before the commit was nobody's value; it is read anew.
-            self._values[slot] = self._stamps[slot] = None
+            self._fresh.add(slot)
         self.series.append(made)
         self.changed[made.number] = made
 
     def _read_plain(self) -> None:
         if not self._plain:
             return
-        for word, before, take in (
-            (1, self._values, self._take_value),
-            (2, self._stamps, self._take_stamp),
-        ):
-            now = self._words(word)
-            if now != before:
-                for slot in compress(count(), map(ne, now, before)):
-                    series = self._plain.get(slot)
-                    if series is not None:
-                        take(slot, series)
-                before[:] = now
+        plain = self._plain.get
+        values, stamps = self._words(1), self._words(2)
+        if values != self._values or self._fresh:
+            figures, changed = memoryview(values).cast("b").cast("d"), self.changed
+            for slot in self._moved(values, self._values):
+                series = plain(slot)
+                if series is not None:
+                    value = figures[slot]
+                    # Only NaN differs from itself: a gauge that was never set.
+                    series.value = value if value == value else None  # noqa: PLR0124
+                    changed[series.number] = series
+        if stamps != self._stamps or self._fresh:
+            touched = self.touched
+            for slot in self._moved(stamps, self._stamps):
+                series = plain(slot)
+                if series is not None and stamps[slot]:
+                    series.updated_ns = stamps[slot]
+                    touched[series.number] = series
+        self._values, self._stamps = values, stamps
+        self._fresh.clear()
 
-    def _words(self, word: int) -> list[int | None]:
+    def _moved(self, now: array[int], before: array[int]) -> Iterable[int]:
+        """Return the slots whose word is another one, and those that are read for the first time."""
+        moved = compress(count(), map(ne, now, before))
+        return sorted({*moved, *self._fresh}) if self._fresh else moved
+
+    def _words(self, word: int) -> array[int]:
         """Return one word of every slot."""
         section = self._series
-        found: list[int | None] = self._opened.q[
-            section.word + word : section.word + section.slots * section.step : section.step
-        ].tolist()
+        start, end = section.word + word, section.word + section.slots * section.step
+        found = array("q")
+        found.frombytes(self._opened.q[start : end : section.step].tobytes())
         return found
-
-    def _take_value(self, slot: int, series: RawSeries) -> None:
-        value = self._opened.d[self._series.word + slot * self._series.step + 1]
-        # Only NaN differs from itself: a gauge that was never set.
-        series.value = value if value == value else None  # noqa: PLR0124
-        self.changed[series.number] = series
-
-    def _take_stamp(self, slot: int, series: RawSeries) -> None:
-        series.updated_ns = self._opened.q[self._series.word + slot * self._series.step + 2]
-        if series.updated_ns:
-            self.touched[series.number] = series
 
     def _read_histograms(self) -> None:
         if not self._histograms:
             return
         at = self._blocks.at
-        everything = bytes(self._opened.b[at : at + self._most_blocks * _BLOCK_BYTES])
-        if everything == self._all_before and not self._fresh:
+        everything = bytes(self._opened.b[at : at + self._most_blocks * BLOCK_BYTES])
+        before, changed = self._all_before, self.changed
+        if everything == before and all(one.read for one in self._histograms):
             return
-        before, self._all_before = self._all_before, everything
-        for block, series in self._histograms:
-            data = everything[block * _BLOCK_BYTES : (block + 1) * _BLOCK_BYTES]
-            if before[block * _BLOCK_BYTES : (block + 1) * _BLOCK_BYTES] != data or series.number in self._fresh:
-                _take_apart(series, data)
-                self.changed[series.number] = series
-        self._fresh.clear()
+        self._all_before = everything
+        for one in self._histograms:
+            at, end = one.at, one.at + BLOCK_BYTES
+            data = everything[at:end]
+            if not one.read or data != before[at:end]:
+                one.take(data)
+                changed[one.series.number] = one.series
 
 
 _AHEAD = 16
-WORD_BITS = 8 * WORD
-
-
-def _take_apart(series: RawSeries, data: bytes) -> None:
-    # Durations fill a few dozen neighbouring buckets: as one large number the zeros at both ends are seen at once.
-    counts = int.from_bytes(data[: BUCKETS * WORD], "little")
-    first = max(0, (counts & -counts).bit_length() - 1) // WORD_BITS
-    last = -(-counts.bit_length() // WORD_BITS)
-    words = memoryview(data).cast("q")[first:last].tolist()
-    series.buckets = {index: count for index, count in enumerate(words, first) if count > 0}
-    series.sum, series.max = memoryview(data)[BLOCK_SUM * WORD : (BLOCK_MAX + 1) * WORD].cast("d").tolist()
 
 
 def split_text(raw: bytes) -> tuple[str, str, Labels, str] | None:

@@ -267,9 +267,9 @@ class InFlight:
             q[i + 2] = parent
             q[i + 3] = get_ident()
             q[i] = start_ns or monotonic_ns()
-        except Exception as error:
+        except BaseException as error:
             self._free.append(i)
-            if passes(error):
+            if not isinstance(error, Exception) or passes(error):
                 raise
             self._cell.trouble()
             return -1

@@ -60,6 +60,10 @@ class Word:
                 break
         return found
 
+    def watch(self) -> tuple[Any, int]:
+        """Return a sequence, and the place in it of a number that changes with each update."""
+        return self._owner.q, self._index
+
     def update(self, fn: Callable[[int, int, int], Values], patience: float = 0.05) -> Values | None:
         """Replace the values by ``fn`` of them, one process and thread at a time, and return the new ones.
 
@@ -72,9 +76,10 @@ class Word:
         if not lock.acquire(timeout=patience):
             return None
         try:
-            if not owner.lock_bytes(self._at, SHARED_BYTES, deadline):
-                return None
             try:
+                # In here, since giving back what was not got does no harm, and Ctrl-C may come at any call.
+                if not owner.lock_bytes(self._at, SHARED_BYTES, deadline):
+                    return None
                 q = owner.q
                 i = self._index
                 while True:
@@ -84,14 +89,15 @@ class Word:
                     # An update of this word inside fn, or by a signal handler meanwhile, gave the process's lock back.
                     if not owner.lock_bytes(self._at, SHARED_BYTES, deadline):
                         return None
+                    bank = i + SHARED_FIRST_BANK + ((committed + 1) & 1) * SHARED_BANK_WORDS
+                    now, pid = monotonic_ns(), os.getpid()
+                    # From here to the commit there is no call, so no signal handler comes between.
                     if q[i] == committed:
-                        break
-                bank = i + SHARED_FIRST_BANK + ((committed + 1) & 1) * SHARED_BANK_WORDS
-                q[bank], q[bank + 1], q[bank + 2] = made
-                q[bank + 3] = monotonic_ns()
-                q[i + SHARED_OWNER] = os.getpid()
-                q[i] = committed + 1
-                return made
+                        q[bank], q[bank + 1], q[bank + 2] = made
+                        q[bank + 3] = now
+                        q[i + SHARED_OWNER] = pid
+                        q[i] = committed + 1
+                        return made
             finally:
                 owner.unlock_bytes(self._at, SHARED_BYTES)
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import inspect
 import json
 import os
 import signal
@@ -17,21 +18,28 @@ from pathlib import Path
 from typing import Any, Final
 
 from roadworthy import __version__, _clock
+from roadworthy.agent import garbage, trail
+from roadworthy.agent.acts import WORKER, Acts
+from roadworthy.agent.asked import line
 from roadworthy.agent.baselines import Baselines
-from roadworthy.agent.control import Control, supervisor_verbs
+from roadworthy.agent.control import Control, Verb, supervisor_verbs
 from roadworthy.agent.history.late import open_history
 from roadworthy.agent.history.sqlite import SqliteHistory
 from roadworthy.agent.host import listens
 from roadworthy.agent.link import KeeperLink, PidfdWatch
+from roadworthy.agent.log_levels import LogLevels
 from roadworthy.agent.loop import Agent
+from roadworthy.agent.resilience import Resilience
 from roadworthy.agent.server import Server, new_token
 from roadworthy.agent.statefiles import write_atomically
 from roadworthy.agent.supervisor import Supervisor
+from roadworthy.agent.switches import Switches
 from roadworthy.agent.watchfiles import EVERY as SOURCES_EVERY
 from roadworthy.agent.watchfiles import SourceWatch
 from roadworthy.arena.control import ControlWriter
 from roadworthy.arena.identity import start_ticks
 from roadworthy.cli.errors import show
+from roadworthy.cli.orphaned_output import OrphanedOutput
 from roadworthy.cli.running import clear_away
 from roadworthy.config.places import Places, make
 from roadworthy.config.values import RunSettings
@@ -59,12 +67,16 @@ class Composition:
         self.places = places
         self.history = open_history(lambda: _history(settings, places))
         self.page = ControlWriter(places.arena)
-        self.page.publish(self._told())
+        self._lame: list[int] = []
+        self.switches = Switches(places.state, self._publish)
+        self.log_levels = LogLevels(places.arena, self._publish)
+        self._publish()
         self.link: KeeperLink | None = None
         self.supervisor: Supervisor | None = None
         self.watches: list[PidfdWatch] = []
         self.ended = asyncio.Event()
         self._due: asyncio.TimerHandle | None = None
+        self._bounding: asyncio.Task[None] | None = None
         self._kept = False
         self._loop = asyncio.get_running_loop()
 
@@ -84,16 +96,21 @@ class Composition:
                 lame_duck=self._lame_duck,
                 healthy=self._healthy if self.settings.health_url else None,
                 port_open=self._port_open if self.settings.port is not None else None,
+                drained=self._drained,
             )
-        verbs: dict[str, Any] = {"stacks": self._stacks}
+        verbs: dict[str, Any] = {"stacks": self._stacks, "log-level": self.log_levels.verb}
         if self.supervisor is not None:
             verbs |= supervisor_verbs(
                 self._request, lambda: self.supervisor is not None and self.supervisor.ready, self.settings.app
             )
+            verbs["stop-comes"] = self._stop_comes
+            verbs["restart"] = self._restart_verb(verbs["restart"])
         else:
             verbs["ping"] = self._ping
         self.control = Control(self.places.run / "agent.sock", verbs)
-        self.agent = Agent(self.settings, self.places, self.history, self.supervisor, self.link, self.control)
+        picture = Resilience(self.switches, self.control)
+        self.agent = Agent(self.settings, self.places, self.history, self.supervisor, self.link, self.control, picture)
+        self.acts = self._acts(picture)
         if index is not None:
             self._adopt(index)
         self.agent.subscribe(lambda _snapshot: self._schedule())
@@ -110,6 +127,7 @@ class Composition:
             tasks.append(asyncio.create_task(self._report(), name="report"))
         if self.settings.dev:
             tasks.append(asyncio.create_task(self._watch_sources(), name="sources"))
+        self._loop.call_later(garbage.SETTLED_AFTER, garbage.settle)
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             server.stop()
@@ -122,6 +140,22 @@ class Composition:
             await asyncio.wait(tasks, timeout=2)
             await self._close()
 
+    def _acts(self, picture: Resilience) -> Acts:
+        for notice in self.switches.notices:
+            self.agent.note(notice, level="error")
+        return Acts(
+            picture,
+            self.switches,
+            self.control,
+            request=self._request if self.supervisor is not None else None,
+            audit=lambda record: self.agent.attempt("audit", lambda: trail.append(self.places.state, record)),
+            note=self._acted,
+        )
+
+    def _acted(self, text: str, level: str) -> None:
+        self.agent.note(text, level=level)
+        self.agent.wake()
+
     def _server(self) -> Server:
         settings = self.settings
         token = new_token(self.places.run / "token")
@@ -132,7 +166,7 @@ class Composition:
             routes(
                 self.agent,
                 self.history,
-                controls=controls,
+                controls={**controls, **self.acts.table()},
                 frequency=self.agent.frequency,
                 baselines=Baselines(self.places.state),
             ),
@@ -217,7 +251,15 @@ class Composition:
         self.agent.keeper_lost()
         self.supervisor.keeper_lost(_clock.monotonic())
         self._watch_members()
+        if self._bounding is None:
+            output = OrphanedOutput.of(self.agent, self.places.arena)
+            self._bounding = self._loop.create_task(output.keep(), name="output")
+            self._bounding.add_done_callback(self._not_bounded)
         self.agent.wake()
+
+    def _not_bounded(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.agent.note(f"the program's output files are not bounded any more: {error!r}", level="error")
 
     def _watch_members(self) -> None:
         assert self.supervisor is not None  # noqa: S101 - called only with one
@@ -238,7 +280,8 @@ class Composition:
                 self.agent.died(died)
         self.supervisor.lost(pid, _clock.monotonic())
         if all(member.pid is None for member in self.supervisor.members()):
-            self._loop.call_later(2.0, self.ended.set)  # one more tick, so that the end is in the history
+            self.agent.subscribe(lambda _snapshot: self.ended.set())  # one more tick, so that the end is in the history
+            self.agent.wake()
 
     def _left_behind(self) -> dict[str, Any] | None:
         """Return the index that a dead keeper left, when its workers still run; None otherwise."""
@@ -269,6 +312,31 @@ class Composition:
             self.agent.wake()
         self._schedule()
         return begun
+
+    def _restart_verb(self, by_hand: Verb) -> Verb:
+        """Return the verb that also the program uses, giving a reason: with a cooldown then, and in the trail."""
+
+        async def act(message: Mapping[str, Any]) -> Mapping[str, Any]:
+            slot, reason = message.get("slot"), message.get("reason")
+            if isinstance(slot, int) and isinstance(reason, str):
+                return await self.acts.restart({"name": f"{WORKER}{slot}", "reason": line(reason), "actor": "program"})
+            done = by_hand(message)
+            return await done if inspect.isawaitable(done) else done
+
+        return act
+
+    def _stop_comes(self, _message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Take note that somebody ends the program himself, because there is no keeper to do it."""
+        if self.supervisor is None or self._kept:
+            raise Unavailable(
+                "its keeper ends it",
+                why="Only without a keeper may somebody else do that.",
+                hint=f"roadworthy stop {self.settings.app}",
+            )
+        self.agent.note("stop was asked for")
+        self.supervisor.stop_comes(_clock.monotonic())
+        self.agent.wake()
+        return {"what": f"the end of {self.settings.app} is expected"}
 
     def _begin(self, what: str) -> View:
         async def act(asked: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -319,14 +387,23 @@ class Composition:
     def _port_open(self) -> bool | None:
         return None if self.settings.port is None else listens(self.settings.port)
 
+    def _drained(self, slot: int, generation: int) -> bool:
+        return self.agent.drained(slot, generation)
+
     def _lame_duck(self, pids: Sequence[int]) -> None:
-        self.page.publish({**self._told(), "lame_duck": list(pids)})
+        self._lame = list(pids)
+        self._publish()
+
+    def _publish(self) -> None:
+        """Tell the program what it is told, on the control page; raises :class:`Exhausted` when that is too much."""
+        self.page.publish({**self._told(), "lame_duck": self._lame} if self._lame else self._told())
 
     def _told(self) -> dict[str, Any]:
         """Return what the program is told on the control page."""
         settings = self.settings
         return {
-            "log_levels": {"": settings.log_level.upper()} if settings.log_level else {},
+            "log_levels": self.log_levels.told(),
+            "resilience": self.switches.book.page(),
             "sampling": {"performance": settings.sample_performance, "errors": settings.sample_errors},
         }
 
@@ -369,6 +446,9 @@ class Composition:
             self._due.cancel()
         for watch in self.watches:
             watch.close()
+        if self._bounding is not None:
+            self._bounding.cancel()
+            await asyncio.wait({self._bounding})
         await self.control.close()
         self.history.close()
         self.page.close()

@@ -25,6 +25,10 @@ VERBS = {
     "stop": ("roadworthy.cli.stop:stop", "Stop a program and all that it started."),
     "restart": ("roadworthy.cli.stop:restart", "Stop a program's workers and start them again."),
     "reload": ("roadworthy.cli.stop:reload", "Replace the workers one by one without losing a request."),
+    "policy": ("roadworthy.cli.policy:policy", "Show policies and their breakers; force or reset one."),
+    "service": ("roadworthy.cli.service:service", "Show services; recover, restart, degrade or restore one."),
+    "feature": ("roadworthy.cli.feature:feature", "Show features; switch one off or on."),
+    "log-level": ("roadworthy.cli.log_level:log_level", "Set the log level of a running program, and take it back."),
     "stacks": ("roadworthy.cli.stop:stacks", "Show what every thread of a program is doing."),
 }
 """Verb to (module:object, one line of help); the modules are imported when their verb is used."""

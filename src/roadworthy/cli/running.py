@@ -8,11 +8,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from roadworthy.config.places import Places, places, run_root
-from roadworthy.errors import NotRunning, Unavailable, UsageError
+from roadworthy.arena.identity import boot_id
+from roadworthy.errors import Unavailable
 from roadworthy.keeper.cleaning import clean_up
+
+if TYPE_CHECKING:
+    from roadworthy.config.places import Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ def _read(path: Path) -> dict[str, Any]:
 def look(app: Places) -> Running:
     """Return what lives of an application."""
     index, agent = _read(app.run / "keeper.json"), _read(app.run / "agent.json")
-    if index.get("boot_id") != Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip():
+    if index.get("boot_id") != boot_id():
         index = {}
     living = [(slot.get("slot", 0), _identity(slot)) for slot in index.get("slots", ())]
     return Running(
@@ -73,45 +76,11 @@ def look(app: Places) -> Running:
     )
 
 
-def running_names(environ: Mapping[str, str] | None = None) -> list[str]:
-    """Return the names of the applications of which something lives."""
-    env = dict(os.environ if environ is None else environ)
-    root = run_root(env)
-    if not root.is_dir():
-        return []
-    found = []
-    for folder in sorted(root.iterdir()):
-        try:
-            if not folder.name.startswith(".") and folder.is_dir() and look(places(folder.name, env)).alive:
-                found.append(folder.name)
-        except UsageError:
-            continue  # a folder of somebody else's making
-    return found
-
-
 def find(name: str | None) -> Running:
-    """Return the running application ``name``, or the only one; raises :class:`NotRunning` or :class:`UsageError`."""
-    names = running_names()
-    if name:
-        found = look(places(name))
-        if found.alive:
-            return found
-        raise NotRunning(
-            f"{name} is not running",
-            why="Neither its keeper nor one of its workers is alive.",
-            hint=f"Running now: {', '.join(names)}." if names else "Start it: roadworthy run -- COMMAND",
-        )
-    if not names:
-        raise NotRunning(
-            "nothing is running", why="There is no application of this user.", hint="roadworthy run -- COMMAND"
-        )
-    if len(names) > 1:
-        raise UsageError(
-            "which application?",
-            why=f"{len(names)} are running: {', '.join(names)}.",
-            hint="Give the name as the argument.",
-        )
-    return look(places(names[0]))
+    """Return the application ``name``, or the only one, of which a keeper or a worker lives; raises as ``choose``."""
+    from roadworthy.view.client import choose  # it brings HTTP, which starting a program does not need
+
+    return look(choose(name, living=lambda place: look(place).alive))
 
 
 def claim(app: Places) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from typing import Any
 
 import click
@@ -20,6 +21,9 @@ _GRACE = 10.0
 
 _PATIENCE = 15.0
 """Seconds past the grace that a keeper has to end."""
+
+_TOLD = 2.0
+"""Seconds that an agent has to take note that the program is about to be ended."""
 
 _LAST_WORDS = 5.0
 """Seconds that an agent without a keeper has to end by itself, once the program has ended."""
@@ -58,7 +62,10 @@ def _grace(found: Running) -> float:
 
 
 def _end_workers(found: Running, grace: float) -> None:
-    """End workers whose keeper has died, with everything that carries their marks or descends from them."""
+    """End workers whose keeper has died, with everything that carries their marks or descends from them.
+
+    An agent that watches them is told before: what follows was asked for and is no incident.
+    """
 
     def left() -> list[reap.Process]:
         rows = reap.table()
@@ -67,6 +74,11 @@ def _end_workers(found: Running, grace: float) -> None:
         marked = [pid for pid in rows if reap.marks(pid).get("ROADWORTHY_RUN_DIR") == run and pid != os.getpid()]
         return reap.below(rows, [*roots, *marked], () if found.agent is None else (found.agent[0],))
 
+    if found.agent is not None:
+        try:
+            _ask(found, {"do": "stop-comes"}, _TOLD)
+        except RoadworthyError as error:  # it hangs, or is just dying: that must not hold up the end
+            print(f"its agent was not told and will record this as a death: {error}", file=sys.stderr)
     for process in left():
         reap.send(process.pid, process.ticks, signal.SIGTERM)
         reap.send(process.pid, process.ticks, signal.SIGCONT)

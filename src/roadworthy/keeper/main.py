@@ -154,7 +154,7 @@ class Keeper:
             self._stop_all(self.settings["stop_grace"], None)
         elif what == "notify":
             notify.send(self.settings["notify_socket"], str(message["text"]))
-        elif what == "say" or what == "say":
+        elif what == "say":
             self._say(str(message["text"]))
         elif what == "signal":
             reap.send(int(message["pid"]), int(message["start_ticks"]), int(message["signal"]))

@@ -19,6 +19,22 @@ from roadworthy.keeper.system import punch_hole, reserve
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
+
+    class Taker(Protocol):
+        """Who takes output: one of our own descriptors, or who reads the file itself."""
+
+        closed: bool
+        blocked: bool
+        progress: float
+        fd: int
+
+        def write(self, data: bytes, now: float) -> int:
+            """Take what is said between the output; returns how much was taken."""
+
+        def copy(self, source: int, offset: int, count: int, now: float) -> int:
+            """Take at most ``count`` bytes of a file from ``offset`` on; returns how much was taken."""
+
 
 KEEP = 1 << 20
 """Newest bytes of each file that stay readable."""
@@ -139,9 +155,10 @@ class Stream:
 
     __slots__ = ("_fd", "_punchable", "_reserved", "_tail", "left_out", "passed", "path", "punched", "sink")
 
-    def __init__(self, path: str, sink: Sink) -> None:
-        """Make the file anew; raises ``OSError``."""
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    def __init__(self, path: str, sink: Taker, *, anew: bool = True) -> None:
+        """Make the file anew, or take the one that is there as it is; raises ``OSError``."""
+        make = os.O_CREAT | os.O_TRUNC if anew else 0
+        self._fd = os.open(path, os.O_RDWR | make | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         self._punchable = True
         self._reserved = 0
         self._tail = b""
@@ -150,7 +167,7 @@ class Stream:
         self.passed = 0
         self.punched = 0
         self.left_out = 0
-        self._reserve(0)
+        self._reserve(os.fstat(self._fd).st_size)
 
     def pump(self, now: float) -> int:
         """Pass on what is new, as far as it is taken, and return how many bytes moved."""

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 
 from roadworthy.arena.identity import boot_id, is_alive
 from roadworthy.config.places import Places, arena_root, places, run_root
-from roadworthy.errors import NotRunning, Refused, Temporary, Unavailable, UsageError
+from roadworthy.errors import NotFound, NotRunning, Refused, RoadworthyError, Temporary, Unavailable, UsageError
 
 TIMEOUT = 5.0
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -32,6 +32,8 @@ class Agent:
     app: str
     url: str
     token: str
+    timeout: float = TIMEOUT
+    """Seconds that an answer may take."""
 
     def get(self, path: str, **query: object) -> Any:  # noqa: ANN401 - any JSON value
         """Return the JSON answer; raises :class:`Unavailable` when there is none, :class:`Refused` for a wrong token.
@@ -41,18 +43,27 @@ class Agent:
         return self._ask("GET", path, query)
 
     def post(self, path: str, **query: object) -> Any:  # noqa: ANN401 - any JSON value
-        """Have something changed and return the JSON answer; raises as :meth:`get`."""
+        """Have something changed and return the JSON answer; raises as :meth:`get`.
+
+        Of what the agent refuses, a wrong value is :class:`UsageError`, an unknown name :class:`NotFound`, and what was
+        done a moment ago :class:`Temporary`.
+        """
         return self._ask("POST", path, query)
+
+    def delete(self, path: str, **query: object) -> Any:  # noqa: ANN401 - any JSON value
+        """Have something undone and return the JSON answer; raises as :meth:`post`."""
+        return self._ask("DELETE", path, query)
 
     def _ask(self, method: str, path: str, query: Mapping[str, object]) -> Any:  # noqa: ANN401 - any JSON value
         found = urlsplit(self.url)
         if query:
             path = f"{path}?{urlencode(query)}"
-        connection = http.client.HTTPConnection(found.hostname or "127.0.0.1", found.port or 80, timeout=TIMEOUT)
+        connection = http.client.HTTPConnection(found.hostname or "127.0.0.1", found.port or 80, timeout=self.timeout)
         try:
-            connection.request(
-                method, path, headers={"Authorization": f"Bearer {self.token}", "Accept": "application/json"}
-            )
+            headers = {"Authorization": f"Bearer {self.token}", "Accept": "application/json"}
+            if method != "GET":
+                headers["X-Roadworthy-Actor"] = user()
+            connection.request(method, path, headers=headers)
             answer = connection.getresponse()
             body = answer.read(MOST_ANSWER)
         except (OSError, http.client.HTTPException) as error:
@@ -75,25 +86,49 @@ class Agent:
             ) from error
         if status in {http.client.OK, http.client.ACCEPTED}:
             return document
-        detail = str(document.get("detail", "")) if isinstance(document, dict) else ""
+        detail, hint = (str(document.get(key, "")) if isinstance(document, dict) else "" for key in ("detail", "hint"))
         if status in {http.client.UNAUTHORIZED, http.client.FORBIDDEN}:
             raise Refused(
                 f"the agent of {self.app} refused", why=detail, hint="Run this as the user that runs the program."
             )
         if status == http.client.SERVICE_UNAVAILABLE:
             raise Temporary(f"the agent of {self.app} cannot tell yet", why=detail, hint="Ask again in a second.")
+        refused = _REFUSED.get(status)
+        if refused is not None and detail:
+            raise refused(detail, hint=hint)
         raise Unavailable(f"the agent of {self.app} answered {status}", why=detail)
 
 
-def running(environ: dict[str, str] | None = None) -> list[str]:
-    """Return the names of the applications of which something lives: an agent, a keeper or a process with an arena."""
+_REFUSED: dict[int, type[RoadworthyError]] = {
+    http.client.BAD_REQUEST: UsageError,
+    http.client.NOT_FOUND: NotFound,
+    http.client.CONFLICT: Unavailable,
+    http.client.TOO_MANY_REQUESTS: Temporary,
+    http.client.NOT_IMPLEMENTED: Unavailable,
+}
+"""What the agent refused, by its status; the words are the agent's own."""
+
+
+def user() -> str:
+    """Return the name of the user that asks, for the audit trail; the number where there is no name."""
+    import pwd
+
+    number = os.getuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def running(environ: dict[str, str] | None = None, living: Callable[[Places], bool] | None = None) -> list[str]:
+    """Return the names of the applications of which something lives; ``living`` decides, :func:`lives` if not given."""
     env = dict(os.environ) if environ is None else environ
     names = sorted({*_entries(run_root(env)), *_entries(arena_root(env))})
-    return [name for name in names if NAME.match(name) and lives(places(name, env))]
+    return [name for name in names if NAME.match(name) and (living or lives)(places(name, env))]
 
 
 def lives(place: Places) -> bool:
-    """Return whether anything of the application lives."""
+    """Return whether anything of the application lives: an agent, a keeper or a process with an arena."""
     for name in ("agent.json", "keeper.json"):
         try:
             described = read_json(place.run / name)
@@ -127,35 +162,29 @@ def _entries(directory: Path) -> list[str]:
         return []
 
 
-def choose(name: str | None, environ: dict[str, str] | None = None) -> Places:
-    """Return the directories of the named application, or of the only one that there is.
+def choose(
+    name: str | None, environ: dict[str, str] | None = None, living: Callable[[Places], bool] | None = None
+) -> Places:
+    """Return the directories of the named application, or of the only one that there is; ``living`` as above.
 
     Raises :class:`NotRunning` when there is none, :class:`UsageError` when there are several and none was named.
     """
-    if name is not None:
-        found = places(name, environ)
-        if lives(found):
-            return found
-        others = running(environ)
-        raise NotRunning(
-            f"no application {name!r} is running",
-            why=f"Running now: {', '.join(others)}." if others else "Nothing is running here under roadworthy.",
-            hint="Start it with: roadworthy run -- COMMAND",
-        )
-    known = running(environ)
-    if not known:
-        raise NotRunning(
-            "no application is running",
-            why="No run directory of this user holds one.",
-            hint="Start one with: roadworthy run -- COMMAND",
-        )
-    if len(known) > 1:
+    if name is not None and (living or lives)(found := places(name, environ)):
+        return found
+    known = running(environ, living)
+    if name is None and len(known) == 1:
+        return places(known[0], environ)
+    if name is None and known:
         raise UsageError(
             "which application?",
             why=f"{len(known)} are running: {', '.join(known)}.",
             hint=f"Name one, for example: {known[0]}",
         )
-    return places(known[0], environ)
+    raise NotRunning(
+        "nothing is running" if name is None else f"{name} is not running",
+        why=f"Running now: {', '.join(known)}." if known else "There is no application of this user.",
+        hint="Start it with: roadworthy run -- COMMAND",
+    )
 
 
 def connect(place: Places) -> Agent | None:

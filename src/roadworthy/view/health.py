@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from roadworthy._clock import NS
-from roadworthy.types import CheckResult, Snapshot, Status, WorkerState
+from roadworthy.types import CheckResult, ServiceCondition, Snapshot, Status, WorkerState
+from roadworthy.view import resilience
 from roadworthy.view.snapshot import plain
 
 STALE_AFTER = 5.0
@@ -156,6 +157,7 @@ def health_status(snapshot: Snapshot | None, now_ns: int) -> dict[str, Any]:
         "since": since,
         "checks": {},
         "degraded": [],
+        "degraded_components": [],
         "breakers": {},
         "timestamp": None,
     }
@@ -167,6 +169,8 @@ def health_status(snapshot: Snapshot | None, now_ns: int) -> dict[str, Any]:
         "app": snapshot.app,
         "checks": {check.name: plain(check) for check in snapshot.checks},
         "degraded": troubled,
+        "degraded_components": resilience.degraded(snapshot),
+        "breakers": resilience.breakers(snapshot),
         "timestamp": stamp(snapshot.at),
         "age_seconds": age(snapshot, now_ns),
         "live": snapshot.verdict.live,
@@ -180,7 +184,10 @@ def health_status(snapshot: Snapshot | None, now_ns: int) -> dict[str, Any]:
 
 
 def services(snapshot: Snapshot | None, now_ns: int) -> dict[str, Any]:
-    """Return the state of each service: every worker and every check, by name (CONFLICTS C-54)."""
+    """Return the state of each service: workers, checks, and those registered for recovery, by name (CONFLICTS C-54).
+
+    A registered service goes before a check of the same name.
+    """
     now, reason, _ = status(snapshot, now_ns)
     found: dict[str, dict[str, Any]] = {}
     if snapshot is not None:
@@ -203,8 +210,24 @@ def services(snapshot: Snapshot | None, now_ns: int) -> dict[str, Any]:
                 "checked": check.at,
                 "outage": check.outage,
             }
+        for service in snapshot.services:
+            state = Status.UNKNOWN if old else _SERVICE_STATUS[service.state]
+            found[service.name] = {
+                "status": state.value,
+                "kind": "service",
+                "detail": service.reason or service.last_error,
+                "since": service.since,
+                "breaker": None if service.breaker is None else service.breaker.value,
+            }
     return {"status": now.value, "reason": reason, "services": found}
 
+
+_SERVICE_STATUS = {
+    ServiceCondition.UP: Status.OK,
+    ServiceCondition.DEGRADED: Status.DEGRADED,
+    ServiceCondition.DOWN: Status.UNHEALTHY,
+    ServiceCondition.UNKNOWN: Status.UNKNOWN,
+}
 
 _WORKER_STATUS = {
     WorkerState.STARTING: Status.RECOVERING,

@@ -33,6 +33,8 @@ from roadworthy.types import (
 )
 from roadworthy.view import client
 from roadworthy.watch.operations import Windows
+from roadworthy.watch.policies import Policies
+from roadworthy.watch.services import Dependencies
 
 if TYPE_CHECKING:
     from roadworthy.config.places import Places
@@ -55,6 +57,9 @@ def snapshot(place: Places) -> Snapshot:
         series = tuple(merge([(reader.key, reader.series()) for reader in readers]))
         living = [reader for reader in readers if alive(reader)]
         in_flight = tuple(flight for reader in living for flight in _in_flight(reader, now_ns))
+        policies, dependencies = Policies(), Dependencies()
+        policies.take(now_ns / NS, now, series, None, ())
+        dependencies.take(series, None, ())
         return Snapshot(
             app=place.app,
             at=now,
@@ -66,6 +71,8 @@ def snapshot(place: Places) -> Snapshot:
             series=series,
             operations=_operations(series, in_flight, now_ns / NS),
             in_flight=in_flight,
+            policies=policies.summaries(now_ns / NS, (), {}),
+            features=dependencies.features(now_ns / NS, (), {}),
             beats=tuple(beat for reader in living for beat in _beats(reader, now_ns)),
             overhead=Overhead(arena_bytes=sum(reader.bytes for reader in readers), series=len(series)),
             keeper_pid=keeper.get("pid") if keeper else None,

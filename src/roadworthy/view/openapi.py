@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from roadworthy import __version__
+from roadworthy.view import answers
 from roadworthy.view.snapshot import schema
 
 if TYPE_CHECKING:
@@ -59,27 +60,27 @@ def document(endpoints: Sequence[Endpoint], public: frozenset[str]) -> dict[str,
                     "description": "From the token file in the run directory.",
                 }
             },
-            "schemas": _moved({**definitions, "Problem": _PROBLEM}),
+            "schemas": _moved({**definitions, **answers.SCHEMAS, "Problem": _PROBLEM}),
         },
     }
 
 
 def _operation(endpoint: Endpoint, public: frozenset[str]) -> dict[str, Any]:
-    answers: dict[str, Any] = {}
+    told: dict[str, Any] = {}
     for status, text in endpoint.answers:
         media = endpoint.media if status < HTTPStatus.BAD_REQUEST or endpoint.tag == "health" else (PROBLEM_TYPE,)
-        answers[str(status)] = {"description": text, "content": {one: _content(endpoint, one) for one in media}}
+        told[str(status)] = {"description": text, "content": {one: _content(endpoint, one) for one in media}}
     if endpoint.parameters or endpoint.path.startswith("/api/"):
-        answers["400"] = {"description": "A parameter is wrong; the answer names it.", "content": _problem()}
+        told["400"] = {"description": "A parameter is wrong; the answer names it.", "content": _problem()}
     if endpoint.path not in public:
-        answers["401"] = {"description": "The token is missing or wrong.", "content": _problem()}
+        told["401"] = {"description": "The token is missing or wrong.", "content": _problem()}
     place = re.sub(r"[^a-z0-9]+", "_", endpoint.path.lower()).strip("_")
     operation: dict[str, Any] = {
         "operationId": f"{endpoint.method.lower()}_{place or 'root'}",
         "summary": endpoint.summary,
         "tags": [endpoint.tag],
         "parameters": [*_path_parameters(endpoint.path), *(_parameter(one) for one in endpoint.parameters)],
-        "responses": answers,
+        "responses": told,
     }
     if endpoint.method != "GET":
         operation["security"] = [{"token": []}]
@@ -102,8 +103,9 @@ def _operation(endpoint: Endpoint, public: frozenset[str]) -> dict[str, Any]:
 def _content(endpoint: Endpoint, media: str) -> dict[str, Any]:
     if media == PROBLEM_TYPE:
         return _problem()[PROBLEM_TYPE]
-    if endpoint.schema:
-        return {"schema": {"$ref": f"#/components/schemas/{endpoint.schema}"}}
+    named = endpoint.schema or (answers.BY_PATH.get(endpoint.path) if endpoint.method == "GET" else None)
+    if named:
+        return {"schema": {"$ref": f"#/components/schemas/{named}"}}
     return {"schema": {"type": "object" if media == "application/json" else "string"}}
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from roadworthy.types import Kind
+from roadworthy.view import resilience
 from roadworthy.view.health import stamp
 from roadworthy.view.snapshot import plain
 from roadworthy.watch.bottlenecks import bottlenecks, hints, memory_impact
@@ -147,6 +148,8 @@ def errors_summary(snapshot: Snapshot, frequency: Frequency | None = None) -> di
         "by_type": by_type,
         "by_operation": by_operation,
         "last": max((group.last for group in groups), default=None),
+        "error_rate": snapshot.gauges.get("errors.rate"),
+        "recovery": resilience.recoveries(snapshot),
         "groups": [
             {**plain(group), "per_minute": [list(pair) for pair in frequency(group.fingerprint)] if frequency else []}
             for group in groups

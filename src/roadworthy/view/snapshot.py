@@ -207,7 +207,7 @@ def _describe(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:  # noqa
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in {types.UnionType, typing.Union}:
         inner = _describe(next(argument for argument in arguments if argument is not type(None)), definitions)
-        if isinstance(inner.get("type"), str):
+        if isinstance(inner.get("type"), str) and "enum" not in inner:
             return {**inner, "type": [inner["type"], "null"]}
         return {"anyOf": [inner, {"type": "null"}]}
     if origin is tuple:

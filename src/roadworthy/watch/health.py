@@ -101,7 +101,10 @@ def _findings(evidence: Evidence) -> Iterable[Finding]:
         *_machine(evidence),
         *evidence.extra,
     ]
-    return sorted(found, key=lambda finding: (-_RANK[finding.status], finding.subject))
+    return sorted(found, key=lambda one: (-_RANK[one.status], -_SEVERITY.index(one.severity), one.subject))
+
+
+_SEVERITY: Final = tuple(Severity)
 
 
 def _workers(evidence: Evidence) -> Iterable[Finding]:

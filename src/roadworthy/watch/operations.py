@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from roadworthy.arena.block import Buckets
 from roadworthy.arena.layout import add_buckets, bucket_bounds
 from roadworthy.types import Histogram, Labels, Operation, Series
 from roadworthy.watch.sliding import RATE_WINDOW, Gain, Sliding, quantiles
@@ -117,14 +118,26 @@ class _Figures(Sliding):
         self.sum = 0.0
 
 
+class _Known:
+    """One histogram as it was when it was taken last, and the operation that it counts for."""
+
+    __slots__ = ("buckets", "count", "figures", "sum", "which")
+
+    def __init__(self, which: Attempt, figures: _Figures) -> None:
+        self.which = which
+        self.figures = figures
+        self.buckets: Mapping[int, int] = {}
+        self.count = 0
+        self.sum = 0.0
+
+
 class Windows:
     """Takes each tick's merged series and answers with figures over the recent past; memory is bounded by names."""
 
     def __init__(self) -> None:
-        self._before: dict[tuple[str, Labels], tuple[Mapping[int, int], int, float]] = {}
+        self._known: dict[tuple[str, Labels], _Known | None] = {}
         self._active: dict[_Figures, None] = {}
         self._cache: dict[str, Operation] = {}
-        self._attempts: dict[tuple[str, Labels], Attempt | None] = {}
         self._figures: dict[str, _Figures] = {}
         self._distributions: dict[str, _Figures] = {}
         self._together: dict[str, Sliding] = {}
@@ -140,29 +153,30 @@ class Windows:
         first = self._began is None
         if first:
             self._began = now
-        gains: dict[tuple[str, str], Gain] = {}
+        gains: dict[_Figures, Gain] = {}
+        known = self._known
         for one in changed:
             if one.histogram is None:
                 if one.name == MEMORY:
                     self._remember_memory(one)
                 continue
             key = (one.name, one.labels)
-            if key not in self._attempts:
-                self._attempts[key] = self._classify(one)
-            which = self._attempts[key]
-            if which is not None:
-                self._take(now, key, which, one.histogram, None if first else gains)
+            series = known.get(key)
+            if series is None and key not in known:
+                series = known[key] = self._classify(one)
+            if series is not None:
+                self._take(now, series, one.histogram, None if first else gains)
         self._spread(now, gains)
         for sliding in self._together.values():
             sliding.forget(now)
         for figures in [figures for figures in self._active if figures.forget(now)]:
             del self._active[figures]
 
-    def _spread(self, now: float, gains: Mapping[tuple[str, str], Gain]) -> None:
+    def _spread(self, now: float, gains: Mapping[_Figures, Gain]) -> None:
         """Add what was gained to each operation's windows and to those of its kind."""
         kinds: dict[str, Gain] = {}
-        for (kind, name), gain in gains.items():
-            figures = self._of(kind)[name]
+        for figures, gain in gains.items():
+            kind = figures.kind
             if kind != DISTRIBUTION:
                 if kind not in kinds:
                     kinds[kind] = Gain(now)
@@ -172,25 +186,22 @@ class Windows:
         for kind, gain in kinds.items():
             self._together[kind].add(gain)
 
-    def _of(self, kind: str) -> dict[str, _Figures]:
-        return self._distributions if kind == DISTRIBUTION else self._figures
-
-    def _classify(self, one: Series) -> Attempt | None:
+    def _classify(self, one: Series) -> _Known | None:
         which = attempt(one.name, one.labels, one.unit)
         known, most = self._figures, MOST_OPERATIONS
         if which is None:
             which = Attempt(series_name(one.name, one.labels), failed=False, kind=DISTRIBUTION)
             known, most = self._distributions, MOST_DISTRIBUTIONS
         if which.name in known:
-            return which
+            return _Known(which, known[which.name])
         if len(known) >= most:
             self.untracked += 1
             return None
         scale = one.histogram.scale if one.histogram else 1.0
-        known[which.name] = _Figures(which.kind, scale)
+        figures = known[which.name] = _Figures(which.kind, scale)
         if which.kind != DISTRIBUTION:
             self._together.setdefault(which.kind, Sliding(scale))
-        return which
+        return _Known(which, figures)
 
     def _remember_memory(self, one: Series) -> None:
         name = dict(one.labels).get("operation", "?")
@@ -198,28 +209,19 @@ class Windows:
             self._memory[name] = one.value
             self._cache.pop(name, None)
 
-    def _take(
-        self,
-        now: float,
-        key: tuple[str, Labels],
-        which: Attempt,
-        histogram: Histogram,
-        gains: dict[tuple[str, str], Gain] | None,
-    ) -> None:
-        before, counted, summed = self._before.get(key, ({}, 0, 0.0))
-        buckets = histogram.buckets
-        total = sum(buckets.values())
-        self._before[key] = (buckets, total, histogram.sum)
-        figures = self._of(which.kind)[which.name]
+    def _take(self, now: float, series: _Known, histogram: Histogram, gains: dict[_Figures, Gain] | None) -> None:
+        before, counted, summed = series.buckets, series.count, series.sum
+        buckets = series.buckets = histogram.buckets
+        total = series.count = buckets.total if isinstance(buckets, Buckets) else sum(buckets.values())
+        series.sum = histogram.sum
+        which, figures = series.which, series.figures
         figures.count += total - counted
         figures.failed += (total - counted) if which.failed else 0
         figures.sum += histogram.sum - summed
         self._cache.pop(which.name, None)
         if gains is None:
             return
-        was = before.get
-        moved = [(index, number) for index, number in buckets.items() if was(index) != number]
-        gained = {index: number - was(index, 0) for index, number in moved if number > was(index, 0)}
+        gained = _gained(before, buckets)
         if not gained:
             return
         gain = Gain(now)
@@ -227,19 +229,21 @@ class Windows:
         gain.largest = min(histogram.max, float(bucket_bounds(max(gained))[1]))
         gain.count = sum(gained.values())
         gain.failures = gain.count if which.failed else 0
-        known = gains.setdefault((which.kind, which.name), gain)
+        known = gains.setdefault(figures, gain)
         if known is not gain:
             known.add(gain)
 
     def operations(self, now: float, in_flight: Mapping[str, int]) -> tuple[Operation, ...]:
         """Return the figures of every operation, worst first: by failures, then by the time that it cost."""
         found: list[Operation] = []
+        active, under_way = self._active, in_flight.get
         for name, figures in self._figures.items():
-            known = self._cache.get(name) if figures not in self._active else None
-            if known is None or known.in_flight != in_flight.get(name, 0):
-                known = self._operation(now, name, figures, in_flight.get(name, 0))
-                if figures not in self._active:
-                    self._cache[name] = known
+            if figures in active:
+                found.append(self._operation(now, name, figures, under_way(name, 0)))
+                continue
+            known = self._cache.get(name)
+            if known is None or known.in_flight != under_way(name, 0):
+                known = self._cache[name] = self._operation(now, name, figures, under_way(name, 0))
             found.append(known)
         found.extend(
             Operation(name, 0, 0, number, None, None, None, None, None, None, None, None, None)
@@ -313,6 +317,14 @@ class Windows:
     def kinds(self) -> frozenset[str]:
         """Return the kinds of operations that exist."""
         return frozenset(self._together)
+
+
+def _gained(before: Mapping[int, int], now: Mapping[int, int]) -> dict[int, int]:
+    """Return what each bucket has more than before."""
+    if isinstance(now, Buckets):
+        return dict(now.gained_since(before))
+    get = before.get
+    return {index: number - was for index, number in now.items() if number > (was := get(index, 0))}
 
 
 def worst_first(operation: Operation) -> tuple[float, float, float, str]:

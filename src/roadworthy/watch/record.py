@@ -8,13 +8,14 @@ the program (``app.…``), of each worker (``worker.0.…``) and of the host (``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from roadworthy.watch.operations import Distribution, series_name
 
 if TYPE_CHECKING:
-    from roadworthy.types import Labels, Operation, Resources, Series, System
+    from roadworthy.types import Operation, Resources, Series, System
 
 _RESOURCES: Final = (
     "cpu_percent", "rss", "memory_percent", "threads", "fds", "processes", "read_bytes", "write_bytes",
@@ -30,7 +31,7 @@ class Record:
     """Keeps the figures from tick to tick and touches only those that changed."""
 
     def __init__(self) -> None:
-        self._names: dict[tuple[str, Labels], str] = {}
+        self._names: dict[Hashable, str] = {}
         self._metrics: dict[str, float] = {}
         self._operations: dict[str, tuple[Operation, dict[str, float]]] = {}
 
@@ -73,22 +74,35 @@ class Record:
                 del kept[name]
         return [figures for _, figures in kept.values()]
 
-    def metrics(self, changed: Iterable[Series], everything: Iterable[Series] | None = None) -> None:
-        """Take the counters and gauges that changed; ``everything`` when some may be gone."""
+    def metrics(
+        self,
+        changed: Iterable[Series],
+        everything: Iterable[Series] | None = None,
+        places: Iterable[int] | None = None,
+    ) -> None:
+        """Take the counters and gauges that changed; ``everything`` when some may be gone.
+
+        ``places`` are where the changed stand in everything: the same for the same series until that is given again.
+        """
+        keys: Iterable[Hashable] | None = places
         if everything is not None:
             self._metrics.clear()
-            changed = everything
-        for one in changed:
+            self._names.clear()
+            changed, keys = everything, None if places is None else count()
+        if keys is None:
+            changed = list(changed)
+            keys = [(one.name, one.labels) for one in changed]
+        names, metrics = self._names, self._metrics
+        for key, one in zip(keys, changed, strict=False):
             if one.histogram is not None:
                 continue
-            key = (one.name, one.labels)
-            name = self._names.get(key)
+            name = names.get(key)
             if name is None:
-                name = self._names[key] = series_name(one.name, one.labels)
+                name = names[key] = series_name(one.name, one.labels)
             if one.value is not None:
-                self._metrics[name] = one.value
+                metrics[name] = one.value
             else:
-                self._metrics.pop(name, None)
+                metrics.pop(name, None)
 
 
 def _add(found: dict[str, float], prefix: str, one: object, names: Iterable[str]) -> None:

@@ -28,6 +28,23 @@ async def who(request):
     return web.Response(text=str(os.getpid()))
 
 
+async def stream(request):
+    response = web.StreamResponse()
+    await response.prepare(request)
+    for n in range(5):
+        await asyncio.sleep(0.02)
+        await response.write(f"{n}\n".encode())
+    return response
+
+
+async def echo(request):
+    websocket = web.WebSocketResponse()
+    await websocket.prepare(request)
+    async for message in websocket:
+        await websocket.send_str(message.data)
+    return websocket
+
+
 app = web.Application()
 app.add_routes(
     [
@@ -35,8 +52,10 @@ app.add_routes(
         web.get("/item/{number}", item),
         web.get("/broken", broken),
         web.get("/who", who),
+        web.get("/stream", stream),
+        web.get("/echo", echo),
     ]
 )
 
 if __name__ == "__main__":
-    web.run_app(app, host="127.0.0.1", port=int(sys.argv[1]), print=None)
+    web.run_app(app, host="127.0.0.1", port=int(sys.argv[1] if len(sys.argv) > 1 else os.environ["PORT"]), print=None)

@@ -30,3 +30,8 @@ def broken():
 def who():
     time.sleep(0.01)
     return str(os.getpid())
+
+
+@app.get("/stream")
+def stream():
+    return (f"{n}\n" for n in range(5)), {"Content-Type": "text/plain"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 
 import pytest
 
@@ -10,12 +12,14 @@ from roadworthy.agent.host import listens, parse_cpu, parse_disks, parse_listeni
 from roadworthy.agent.proc import (
     PAGE,
     TICKS,
+    Newest,
     ProcFiles,
     catches,
     command_text,
     parse_fd_limit,
     parse_io,
     parse_stat,
+    read_file,
 )
 from roadworthy.agent.sample import Sampler
 
@@ -102,6 +106,40 @@ def test_a_process_that_ended_is_none_and_its_number_given_away_again_is_not_tak
     assert files.stat().pid == 42
     files.close()
     assert ProcFiles(43, str(tmp_path)).stat() is None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("0.1 0.1 0.1 2/300 4711", "0.2 0.1 0.1 5/300 4711", True),
+        ("0.1 0.1 0.1 2/300 4711", "0.1 0.1 0.1 2/300 4712", False),
+        ("0.1 0.1 0.1 0/0 0", "0.1 0.1 0.1 0/0 0", False),
+        ("nothing", "nothing", False),
+    ],
+)
+def test_the_kernel_tells_whether_a_process_was_made(tmp_path, first, second, same):
+    newest = Newest(str(tmp_path))
+    assert not newest.same()
+    (tmp_path / "loadavg").write_text(first)
+    assert not newest.same()
+    (tmp_path / "loadavg").write_text(second)
+    assert newest.same() is same
+    newest.close()
+
+
+def test_processes_are_listed_again_when_one_was_made_and_now_and_then_anyway(machine):
+    sampler = Sampler(disk_path=str(machine.root), root=str(machine.root))
+    (machine.root / "loadavg").write_text("0.1 0.1 0.1 2/300 60")
+    machine.put(50)
+    assert pids_of(sampler.sample(SECOND, {0: 50})) == {50: 0}
+    machine.put(61, ppid=50)
+    (machine.root / "loadavg").write_text("0.1 0.1 0.1 2/300 61")
+    assert pids_of(sampler.sample(2 * SECOND, {0: 50})) == {50: 0, 61: 0}
+    machine.put(62, ppid=50)  # and nobody tells
+    found = [pids_of(sampler.sample(number * SECOND, {0: 50})) for number in range(3, 13)]
+    assert found[0] == {50: 0, 61: 0}
+    assert found[-1] == {50: 0, 61: 0, 62: 0}
+    sampler.close()
 
 
 class Machine:
@@ -238,3 +276,11 @@ def test_ports_that_somebody_listens_on_are_found(tmp_path):
     (tmp_path / "net").mkdir()
     (tmp_path / "net/tcp6").write_text(rows)
     assert (listens(8080, str(tmp_path)), listens(8081, str(tmp_path))) == (True, False)
+
+
+def test_a_table_of_the_kernels_is_read_beyond_its_first_page():
+    with contextlib.ExitStack() as over:
+        servers = [over.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(60)]
+        assert all(listens(server.getsockname()[1]) for server in servers)
+        assert len(read_file("/proc/net/tcp") or b"") > 60 * 100
+    assert len(read_file("/proc/net/tcp", 50) or b"") == 50

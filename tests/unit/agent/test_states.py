@@ -172,6 +172,55 @@ def test_a_reload_starts_the_new_one_first_and_stops_the_lame_duck():
     assert (slot.old, slot.state, commands, slot.restarts) == (None, W.READY, (), 1)
 
 
+def test_a_restart_of_a_server_makes_it_a_lame_duck_before_it_is_stopped_within_its_grace():
+    slot, commands = states.restart(running(), ROLLING, 10.0, serves=True)
+    assert commands == ({"do": "lame_duck", "slot": 0, "pid": 101},)
+    assert (slot.state, slot.again, states.due(slot, ROLLING)) == (W.STOPPING, True, 12.0)
+    assert states.restart(slot, ROLLING, 10.5, serves=True)[1] == (), "asked twice is asked once"
+    assert states.tick(slot, ROLLING, 11.9)[1] == ()
+    slot, commands = states.tick(slot, ROLLING, 12.0)
+    assert commands == ({**stop(1), "grace": 8.0},), "what it took as a lame duck is of its grace"
+    assert states.due(slot, ROLLING) is None
+    slot, commands = end(slot, ExitStatus(signal=15), now=12.1, policy=ROLLING)
+    assert (commands, slot.state, slot.failures, slot.after_death) == ((start(2),), W.STARTING, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("policy", "serves"), [(POLICY, True), (ROLLING, False)], ids=["a socket of its own", "it serves nobody"]
+)
+def test_a_restart_of_what_cannot_hand_its_clients_on_stops_it_at_once(policy, serves):
+    assert states.restart(running(), policy, 10.0, serves=serves)[1] == (stop(1),)
+
+
+@pytest.mark.parametrize(("grace", "until"), [(10.0, 12.0), (3.0, 11.5), (0.0, 10.0)])
+def test_a_short_grace_leaves_a_lame_duck_half_of_it(grace, until):
+    policy = Policy(rolling=True, grace=grace)
+    slot, _ = states.restart(running(), policy, 10.0, serves=True)
+    assert states.due(slot, policy) == until
+
+
+def test_a_lame_duck_with_nothing_left_to_answer_is_stopped_at_once():
+    slot, _ = states.restart(running(), ROLLING, 10.0, serves=True)
+    assert states.drained(slot, 7, 10.3) == slot, "not this one"
+    slot = states.drained(slot, 1, 10.3)
+    assert states.due(slot, ROLLING) == 10.3
+    assert states.tick(slot, ROLLING, 10.3)[1] == ({**stop(1), "grace": pytest.approx(9.7)},)
+    assert states.drained(running(), 1, 10.3) == running(), "who is no lame duck stays"
+
+
+def test_a_stop_or_a_hang_does_not_wait_for_a_lame_duck():
+    slot, _ = states.restart(running(), ROLLING, 10.0, serves=True)
+    assert states.stop(slot, ROLLING, 10.5)[1] == (stop(1),)
+    assert states.hung(slot, 101, "no heartbeat", ROLLING, 10.5)[1] == (stop(1),)
+
+
+def test_a_restart_during_a_reload_stops_what_is_lame_already():
+    slot, _ = states.reload(running(), ROLLING, 10.0)
+    slot, _ = states.ready(states.started(slot, 2, 102, 7, 10.1), 102, 11.0)
+    slot, commands = states.restart(slot, ROLLING, 11.5, serves=True)
+    assert commands == ({"do": "lame_duck", "slot": 0, "pid": 102}, stop(1))
+
+
 def test_a_reload_whose_new_generation_ends_keeps_the_old_one():
     slot, _ = states.reload(running(), ROLLING, 10.0)
     slot, commands = end(states.started(slot, 2, 102, 7, 10.1), FAILED, now=11.0, number=2, policy=ROLLING)

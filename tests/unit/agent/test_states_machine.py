@@ -18,7 +18,7 @@ STUCK = Judgement(Liveness.STALLED, "heartbeat", hung=True)
 NS = 1_000_000_000
 
 
-def seen(slot, pid, judgement=FINE, *, ready=True, quiet=False, hung=False):
+def seen(slot, pid, judgement=FINE, *, ready=True, quiet=False, hung=False, listening=False, lame=False):
     """Return what a tick found out about a worker."""
     return Observation(
         slot,
@@ -29,6 +29,8 @@ def seen(slot, pid, judgement=FINE, *, ready=True, quiet=False, hung=False):
         work_seen=False,
         running_for=None,
         hung=hung,
+        listening=listening,
+        lame=lame,
     )
 
 
@@ -50,7 +52,9 @@ class Keeper(RuleBasedStateMachine):
     def begin(self, workers, *, rolling):
         self.reloads = rolling
         run = RunSettings(app="x", command=("x",), cwd="/", workers=workers)
-        self.supervisor = Supervisor(run, self.todo.append, chance=lambda: 0.5, clock=lambda: self.now)
+        self.supervisor = Supervisor(
+            run, self.todo.append, lame_duck=lambda pids: None, chance=lambda: 0.5, clock=lambda: self.now
+        )
         for slot in range(workers):
             self.alive[slot, 1] = next(self.pids)
         rows = [
@@ -111,10 +115,10 @@ class Keeper(RuleBasedStateMachine):
         self.act()
 
     @precondition(lambda self: self.supervisor and self.exit is None)
-    @rule(ready=st.booleans(), hung=st.booleans())
-    def a_tick_observes(self, ready, hung):
+    @rule(ready=st.booleans(), hung=st.booleans(), listening=st.booleans())
+    def a_tick_observes(self, ready, hung, listening):
         found = [
-            seen(m.slot, m.pid, STUCK if hung else FINE, ready=ready, hung=hung)
+            seen(m.slot, m.pid, STUCK if hung else FINE, ready=ready, hung=hung, listening=listening)
             for m in self.supervisor.members()
             if m.pid is not None
         ]
@@ -291,6 +295,81 @@ def test_without_its_keeper_a_program_is_only_watched():
     assert sent == []
 
 
+def test_a_stop_that_somebody_else_carries_out_is_no_death_of_its_own():
+    one, sent = supervised(workers=2)
+    one.handle(state(row(0), row(1)), 1001.0)
+    one.keeper_lost(1002.0)
+    one.stop_comes(1003.0)
+    assert one.expected(EXITED)
+    assert [(member.state, member.reason) for member in one.members()] == [("stopping", "stop was asked for")] * 2
+    one.lost(101, 1004.0)
+    assert {(member.state, member.pid) for member in one.members() if member.slot == 0} == {("exited", None)}
+    assert sent == []
+
+
+def restarting(*, drained):
+    """Return a supervisor whose one server was asked to restart at 1002, and what it told whom."""
+    told = []
+    one = Supervisor(
+        RunSettings(app="x", command=("x",), cwd="/", port=8000),
+        told.append,
+        lame_duck=told.append,
+        drained=drained,
+        clock=lambda: 1002.0,
+    )
+    one.handle(state(row(), listen=HELD), 1001.0)
+    one.observe([seen(0, 101, listening=True)], 1001.0)
+    assert one.ready
+    one.request("restart", now=1002.0)
+    assert told == [[101]], "no stop yet"
+    return one, told
+
+
+def test_a_lame_duck_that_held_no_connection_twice_in_a_row_is_stopped_without_waiting_longer():
+    asked = []
+    answers = iter([True, False, True, True])
+    one, told = restarting(drained=lambda slot, generation: asked.append((slot, generation)) or next(answers))
+    now = 1002.0
+    for _ in range(4):
+        assert [entry for entry in told if isinstance(entry, dict)] == []
+        assert one.next_due() <= now + 0.1
+        one.tick(now)
+        one.tick(now)
+        now += 0.11
+    assert asked == [(0, 1)] * 4, "ten times a second, however often it is ticked"
+    stop = {"do": "stop", "slot": 0, "generation": 1, "signal": 15}
+    assert told[-1] == {**stop, "grace": pytest.approx(10.0 - 0.33)}
+    assert one.next_due() is None
+
+
+def test_a_lame_duck_that_never_drains_is_stopped_when_its_time_is_over():
+    one, told = restarting(drained=lambda slot, generation: False)
+    one.tick(1003.9)
+    assert told == [[101]]
+    one.tick(1004.0)
+    assert (told[-1]["do"], told[-1]["grace"]) == ("stop", 8.0)
+
+
+def test_a_restart_whose_agent_died_while_the_lame_duck_finished_goes_on():
+    one, sent = supervised(port=8000)
+    one.handle(state(row(), listen=HELD), 1001.0)
+    one.observe([seen(0, 101, listening=True, lame=True)], 1002.0)
+    one.observe([seen(0, 101, listening=True, lame=True)], 1003.0)
+    assert [command["do"] for command in sent] == ["stop"], "it would accept nobody for ever"
+    one.handle({**EXITED, "signal": 15}, 1004.0)
+    one.handle({"t": "stopped", "slot": 0, "generation": 1, "code": None, "signal": 15, "killed": []}, 1004.0)
+    assert sent[-1] == {"do": "start", "slot": 0, "generation": 2}
+    assert one.pop_deaths()[0].expected
+
+
+def test_a_lame_duck_that_a_reload_made_is_not_replaced_once_more():
+    one, sent = supervised(port=8000)
+    one.handle(state(row(generation=1), row(generation=2), listen=HELD), 1010.0)
+    one.observe([seen(0, 102, listening=True)], 1011.0)
+    one.observe([seen(0, 102, listening=True)], 1012.0)
+    assert sent == []
+
+
 def test_systemd_hears_of_readiness_once_and_of_states_when_they_change():
     one, sent = supervised(notify_socket="/n", workers=2)
     one.handle(state(row(0), row(1)), 1001.0)
@@ -320,6 +399,17 @@ def test_a_worker_that_shares_a_port_is_ready_when_it_listens_and_not_by_being_a
     one = settling(HELD)
     assert state_after(one, 30.0, quiet=True) is WorkerState.STARTING
     assert state_after(one, 31.0) is WorkerState.READY
+
+
+def test_a_worker_that_binds_a_port_of_its_own_is_ready_when_it_listens():
+    one = settling(None, port=None)
+    assert state_after(one, 0.2, quiet=True) is WorkerState.STARTING
+    assert state_after(one, 0.3, quiet=True, listening=True) is WorkerState.READY
+
+
+def test_listening_somewhere_else_than_on_the_port_that_was_named_is_not_ready():
+    one = settling(None, port_open=lambda: False)
+    assert state_after(one, 0.3, quiet=True, listening=True) is WorkerState.STARTING
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,6 @@
-"""Checks and collectors: what counts as good, what a figure is, and the talk with the agent over its socket."""
+"""Checks and collectors: what counts as good, what a figure is, and what the agent is answered."""
 
 import asyncio
-import json
-import os
-import socket
-import threading
-import time
 
 import pytest
 
@@ -76,9 +71,9 @@ def test_an_async_check_without_a_loop_runs_on_its_own(seen):
 
 def test_an_async_check_that_takes_too_long_is_bad():
     async def slow():
-        await asyncio.sleep(60)
+        await asyncio.Event().wait()
 
-    rw.check("t.slow", slow, timeout=0.05)
+    rw.check("t.slow", slow, timeout=0.001)
     answer = run("t.slow")
     assert answer["ok"] is False
     assert "Timeout" in answer["detail"]
@@ -96,14 +91,6 @@ def test_an_async_check_runs_on_the_loop_it_was_registered_on():
 
     assert asyncio.run(main())["ok"] is True
     assert run("t.own_loop")["ok"] is False  # that loop is closed: it runs on another, and says so
-
-
-def test_a_check_that_waited_longer_than_its_timeout_is_not_run():
-    called = []
-    rw.check("t.late", lambda: called.append(1), timeout=1.0)
-    answer = agent_socket.handle({"id": 2, "do": "check", "name": "t.late"}, waited=1.5)
-    assert answer["ok"] is False
-    assert called == []
 
 
 @pytest.mark.parametrize(
@@ -151,115 +138,3 @@ def test_what_a_collector_gives_is_bounded():
 def test_odd_registrations_never_raise(odd):
     assert rw.collector(odd) is odd
     assert rw.check("t.odd", odd, kind="wrong", timeout=-1, every="x") is not None
-
-
-class Agent:
-    """The agent's end of the socket, as far as the app sees it."""
-
-    def __init__(self, path):
-        self.path = path
-        self.server = socket.socket(socket.AF_UNIX)
-        self.server.bind(str(path))
-        self.server.listen()
-        self.server.settimeout(30)
-
-    def accept(self):
-        self.connection, _ = self.server.accept()
-        self.connection.settimeout(30)
-        self.lines = self.connection.makefile("rb")
-        return self.read()
-
-    def read(self):
-        return json.loads(self.lines.readline())
-
-    def ask(self, **message):
-        self.connection.sendall(json.dumps(message).encode() + b"\n")
-        return self.read()
-
-    def close(self):
-        self.lines.close()
-        self.connection.close()
-
-
-def test_the_program_tells_the_agent_its_checks_answers_and_comes_back(program, tmp_path):
-    (tmp_path / "run").mkdir()
-    agent = Agent(tmp_path / "run" / "agent.sock")
-    told = {}
-
-    def talk():
-        told["hello"] = agent.accept()
-        told["check"] = agent.ask(id=1, do="check", name="db")
-        told["collect"] = agent.ask(id=2, do="collect", name="numbers")
-        told["declare"] = agent.read()
-        agent.close()
-        told["again"] = agent.accept()
-        told["child"] = agent_of_child()
-        agent.close()
-
-    def agent_of_child():
-        first, second = agent.connection, agent.lines
-        hello = agent.accept()
-        first.close()
-        second.close()
-        return hello
-
-    thread = threading.Thread(target=talk)
-    thread.start()
-    done = program(
-        """
-        import os, time
-        import roadworthy as rw
-        rw.check("db", lambda: (True, "pong"), timeout=1, every=5)
-        rw.collector(lambda: {"n": 4}, name="numbers")
-        from roadworthy.app.checks import checks
-        time.sleep(1)
-        rw.check("later", lambda: True)
-        child = os.fork()
-        if not child:
-            time.sleep(2)
-            rw.counter("c").add()
-            time.sleep(4)
-            os._exit(0)
-        print(child)
-        os.waitpid(child, 0)
-        """,
-        ROADWORTHY_RUN_DIR=str(tmp_path / "run"),
-        ROADWORTHY_SLOT="2",
-    )
-    thread.join(60)
-    agent.server.close()
-    assert told["hello"]["hello"] == "app"
-    assert told["hello"]["slot"] == 2
-    assert {"name": "db", "kind": "readiness", "timeout": 1.0, "every": 5.0} in told["hello"]["checks"]
-    assert told["hello"]["collectors"] == ["numbers"]
-    assert told["check"]["ok"] is True
-    assert told["check"]["detail"] == "pong"
-    assert told["collect"]["values"] == {"n": 4.0}
-    assert [check["name"] for check in told["declare"]["declare"]["checks"]] == ["db", "later"]
-    assert told["again"]["pid"] == told["hello"]["pid"]
-    assert told["child"]["pid"] == int(done.stdout)
-    assert told["child"]["start_ticks"] > told["hello"]["start_ticks"]
-    assert "roadworthy" not in done.stderr  # Python 3.12+ warns of the fork itself
-
-
-def test_a_registration_never_delays_the_end_of_the_program(program):
-    begun = time.monotonic()
-    done = program("import roadworthy as rw\nrw.check('c', lambda: __import__('time').sleep(60))\nprint('end')")
-    assert done.stdout == "end\n"
-    assert time.monotonic() - begun < 20
-
-
-def test_a_socket_of_somebody_else_is_not_believed(monkeypatch, tmp_path):
-    agent = Agent(tmp_path / "agent.sock")
-    monkeypatch.setenv("ROADWORTHY_RUN_DIR", str(tmp_path))
-    connection = agent_socket._connect()
-    assert connection is not None
-    connection.close()
-    monkeypatch.setattr(os, "getuid", lambda: 4242)
-    assert agent_socket._connect() is None
-    agent.server.close()
-
-
-def test_without_an_agent_there_is_no_connection(monkeypatch, tmp_path):
-    monkeypatch.setenv("ROADWORTHY_RUN_DIR", str(tmp_path))
-    assert agent_socket._connect() is None

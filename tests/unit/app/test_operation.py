@@ -2,14 +2,19 @@
 
 import asyncio
 import contextvars
+import dis
+import functools
 import gc
+import itertools
 import signal
+import sys
 import threading
 
 import pytest
 
 import roadworthy as rw
-from roadworthy.app import operation
+from roadworthy.app import entries, guard, operation, recorder, sampling
+from roadworthy.arena import hot
 from roadworthy.arena.layout import bucket_of
 
 NAME = "operation.duration"
@@ -37,9 +42,9 @@ def test_an_exception_is_one_failure_and_passes_unchanged(seen):
 
 
 def test_every_short_duration_falls_into_the_bucket_of_the_format():
-    wrong = [n for n, bucket in enumerate(operation._BUCKET) if bucket != bucket_of(n)]
+    wrong = [n for n, bucket in enumerate(recorder.BUCKET) if bucket != bucket_of(n)]
     assert wrong == []
-    assert len(operation._BUCKET) == operation._SHORT
+    assert len(recorder.BUCKET) == recorder.SHORT
 
 
 def test_many_runs_are_all_counted(seen):
@@ -304,8 +309,8 @@ def test_memory_change_is_measured_when_asked(seen):
 
 @pytest.fixture
 def tuned():
-    yield operation.tune
-    operation.tune({})
+    yield sampling.tune
+    sampling.tune({})
 
 
 def test_a_slow_operation_is_an_event_with_its_context(seen, tuned):
@@ -341,4 +346,97 @@ def test_the_name_of_the_operation_around_is_known():
     assert operation.current_name() == ""
     with rw.operation("op.around"):
         assert operation.current_name() == "op.around"
+    assert operation.current_name() == ""
+
+
+class Interrupted(Exception):
+    """What a signal handler of the program raises."""
+
+
+@functools.cache
+def handlers_run_after(code):
+    """Return the offsets of the instructions after which CPython runs signal handlers."""
+    return {
+        found.offset
+        for found in dis.get_instructions(code)
+        if found.opname in {"CALL", "CALL_KW", "CALL_FUNCTION_EX", "JUMP_BACKWARD"}
+    }
+
+
+def interrupted(step, work):
+    """Run ``work``, raising at the ``step``-th place of ours where a signal handler could; return whether there is one.
+
+    Such places are the beginnings of functions, backward jumps, and the ends of calls except those of plain functions,
+    to which CPython returns without looking. Left out is the beginning of ``__exit__``, where we have no say.
+    """
+    places, last, returned = 0, {}, None
+
+    def trace(frame, event, arg):
+        nonlocal places, returned
+        if frame.f_code.co_filename not in {operation.__file__, entries.__file__, hot.__file__}:
+            return None
+        frame.f_trace_opcodes = True
+        before = last.get(frame)
+        if event == "return":
+            last.pop(frame, None)
+            returned = frame.f_back if frame.f_code.co_name != "__init__" else None
+        elif event == "opcode":
+            last[frame] = frame.f_lasti
+        here = (event == "call" and frame.f_code.co_name != "__exit__") or (
+            event == "opcode" and before in handlers_run_after(frame.f_code) and returned is not frame
+        )
+        if event != "return":
+            returned = None
+        if here:
+            places += 1
+            if places == step:
+                sys.settrace(None)
+                raise Interrupted
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except Interrupted:
+        pass
+    finally:
+        sys.settrace(before)
+    return places >= step
+
+
+NEW = {"new", "another's"}
+"""Operations that have kept no entry yet, and take one that is free or one that another operation has kept."""
+
+
+def entries_there():
+    return len(entries.inflight._free) + sum(len(one.free) for one in entries.recorders.values())
+
+
+@pytest.mark.parametrize("nested", [False, True], ids=["alone", "within itself"])
+@pytest.mark.parametrize("kind", ["plain", "with context", "with memory", "new", "another's"])
+def test_wherever_a_signal_handler_raises_no_entry_is_lost(seen, kind, nested, monkeypatch):
+    monkeypatch.setattr(guard, "from_signal_handler", lambda error: isinstance(error, Interrupted))
+    context = {"with context": {"rom": "a"}, "with memory": {"memory": True}}.get(kind, {})
+    new = itertools.count()
+    if kind == "another's":
+        monkeypatch.setattr(entries, "HOARD", 0)
+
+    def work():
+        block = rw.operation(f"op.windows.{kind}.{nested}.{next(new) if kind in NEW else 0}", **context)
+        with block:
+            if nested:
+                with block:
+                    pass
+
+    work()
+    there, step, lost = entries_there(), 1, []
+    while interrupted(step, work):
+        if entries_there() != there:
+            lost.append((step, entries_there() - there))
+            there = entries_there()
+        step += 1
+    assert step > 10, "there are as many places"
+    assert lost == []
+    assert seen.in_flight() == []
     assert operation.current_name() == ""

@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from roadworthy.app import errors, operation, start
+from roadworthy.app import entries, errors, operation, start
 from roadworthy.app.integrations import asgi, http, series, sqlite, uvicorn
 from roadworthy.arena import reader
 from roadworthy.arena.writer import Arena
@@ -61,7 +61,7 @@ def test_an_error_that_a_handler_reports_belongs_to_its_request(arena):
 
 
 def test_an_operation_in_a_request_has_it_as_its_parent(arena, monkeypatch):
-    monkeypatch.setattr(operation, "_inflight", arena.inflight)
+    monkeypatch.setattr(entries, "inflight", arena.inflight)
     parents = []
 
     async def app(scope, receive, send):

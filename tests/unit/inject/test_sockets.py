@@ -147,3 +147,38 @@ def test_python_children_get_the_socket_and_others_do_not(kept):
     assert sockets._with_ours(["/usr/bin/python3", "x.py"], True, ()) == (number,)  # noqa: FBT003 - Popen's signature
     assert sockets._with_ours(["git", "status"], True, (9,)) == (9,)  # noqa: FBT003 - as above
     assert sockets._with_ours(["python3"], False, ()) == ()  # noqa: FBT003 - as above
+
+
+@pytest.mark.parametrize(
+    ("family", "address", "marked"),
+    [(socket.AF_INET, ("127.0.0.1", 0), True), (socket.AF_UNIX, "", False)],
+    ids=["TCP", "a local socket"],
+)
+def test_without_a_promise_only_the_first_port_that_is_listened_on_is_noted(monkeypatch, family, address, marked):
+    class Module:
+        AF_INET, AF_INET6 = socket.AF_INET, socket.AF_INET6
+
+        class socket(socket.socket):  # noqa: N801 - the module's name
+            def bind(self, address):
+                return super().bind(address)
+
+            def listen(self, *backlog):
+                return super().listen(*backlog)
+
+    class Marks(list):
+        def mark(self, *given):
+            self.append(given)
+
+    marks = Marks()
+    monkeypatch.delenv("ROADWORTHY_LISTEN", raising=False)
+    monkeypatch.setattr(sockets.start, "current", lambda: marks)
+    monkeypatch.setattr(sockets, "_marked", False)
+    bind = Module.socket.bind
+    sockets.install(Module)
+    assert Module.socket.bind is bind
+    for _ in range(2):
+        with Module.socket(family) as made:
+            made.bind(address)
+            assert marks == ([("checkpoint", "listening")] if marked and _ else []), "not before it listens"
+            made.listen()
+    assert marks == ([("checkpoint", "listening")] if marked else [])

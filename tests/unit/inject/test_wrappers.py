@@ -16,7 +16,6 @@ def arena(tmp_path, monkeypatch):
     """An arena of the test's own as this process's, and nothing remembered of another."""
     made = Arena.create(tmp_path / "arenas", "test")
     monkeypatch.setattr(start, "_arena", made)
-    monkeypatch.setattr(lame_duck, "_reader", None)
     forget()
     yield made
     forget()

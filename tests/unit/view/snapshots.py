@@ -2,11 +2,13 @@
 
 from roadworthy.types import (
     Beat,
+    BreakerState,
     CheckResult,
     ErrorGroup,
     Event,
     EventKind,
     ExitStatus,
+    FeatureSummary,
     Finding,
     Histogram,
     IncidentSummary,
@@ -16,8 +18,11 @@ from roadworthy.types import (
     Merge,
     Operation,
     Overhead,
+    PolicySummary,
     Resources,
     Series,
+    ServiceCondition,
+    ServiceSummary,
     Severity,
     Signal,
     Snapshot,
@@ -243,3 +248,32 @@ def troubled(**changes):
 def gauge(name, value, merge=Merge.LAST, **labels):
     assert merge in Merge
     return Series(name, Kind.GAUGE, tuple(sorted(labels.items())), value=value)
+
+
+def guarded(**changes):
+    """A program with policies, services and features, some of them in trouble."""
+    policies = (
+        PolicySummary("cache", None, calls={"success": 900}, rate=15.0, failure_rate=0.0),
+        PolicySummary(
+            "db", BreakerState.FORCED_OPEN, NOW - 30, "", None, {"success": 4000, "breaker_open": 90}, 3.0, None, 12, 1,
+            0, 0, 9.4, 10.0, BreakerState.FORCED_OPEN, "maintenance", NOW + 270, "host", ("retry", "breaker"),
+        ),
+        PolicySummary(
+            "upstream", BreakerState.OPEN, NOW - 4, "8 of 10 calls failed", NOW + 8,
+            {"success": 50, "failure": 61, "breaker_open": 300}, 12.5, 0.55, 40, 22, budget_left=0.2, budget_most=3.0,
+        ),
+    )  # fmt: skip
+    services = (
+        ServiceSummary("database", ServiceCondition.UP, BreakerState.FORCED_OPEN, recover=True, restart=True),
+        ServiceSummary(
+            "upstream", ServiceCondition.DOWN, BreakerState.OPEN, "connection refused", NOW - 90,
+            last_error="ConnectionRefusedError", recover=True, recoveries=3, recovered=2,
+        ),
+        ServiceSummary("reports", ServiceCondition.DEGRADED, None, "high_load", NOW - 60, NOW + 240, "people"),
+    )  # fmt: skip
+    features = (
+        FeatureSummary("export", off=True, reason="import of pandas failed", since=NOW - 600, by="recovery"),
+        FeatureSummary("thumbnails", off=False),
+        FeatureSummary("search"),
+    )
+    return quiet(**{"policies": policies, "services": services, "features": features, **changes})

@@ -102,8 +102,8 @@ def _integration(name: str, place: str, function: str) -> Callable[[ModuleType],
 
 
 def _after_fork() -> None:
-    """In a forked child: threads, loops and servers of the parent are not there."""
-    for name in ("inject.pulse", "inject.lame_duck", "integrations.event_loop", "integrations.asyncio_servers"):
+    """In a forked child: loops and servers of the parent are not there."""
+    for name in ("inject.lame_duck", "integrations.event_loop", "integrations.asyncio_servers"):
         module = sys.modules.get(f"roadworthy.app.{name}")
         if module is not None:
             module.after_fork()

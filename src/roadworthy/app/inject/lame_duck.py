@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import socket
 
-from roadworthy.app import guard, start
+from roadworthy.app import guard, page, start
 from roadworthy.app.integrations import series
 
 TYPE_CHECKING = False
@@ -25,8 +25,7 @@ active = False
 """True when this process is a lame duck: answers say ``Connection: close``."""
 
 _duties: list[Callable[[], object]] = []
-_reader: Any = None
-_generation = 0
+_following = False
 _mine: set[int] = set()
 _quiet: list[socket.socket] = []
 
@@ -49,29 +48,20 @@ def watch(_now: int) -> None:
 
 
 def look() -> bool:
-    """Compare the control page with what was seen before; return True when this process is a lame duck."""
-    global _reader, _generation  # noqa: PLW0603 - one page per process
-    if active:
-        return True
-    try:
-        if _reader is None:
-            arena = start.current()
-            if arena is None:
-                return False
-            from roadworthy.arena.control import ControlReader
-
-            _reader = ControlReader(arena.directory)
+    """Look at the control page; return True when this process is a lame duck."""
+    global _following  # noqa: PLW0603 - one state per process
+    if not active:
+        if not _following:
+            _following = True
             _mine.update((os.getpid(), os.getppid()))
-        generation = _reader.generation()
-        if generation != _generation:
-            _generation = generation
-            listed = (_reader.value() or {}).get("lame_duck") or ()
-            if not _mine.isdisjoint(listed):
-                become()
-    except Exception as error:
-        if guard.failed("lame duck", error):
-            raise
+            page.follow("lame duck", _told)
+        page.look()
     return active
+
+
+def _told(value: dict[str, Any]) -> None:
+    if not _mine.isdisjoint(value.get("lame_duck") or ()):
+        become()
 
 
 def become() -> None:
@@ -80,6 +70,9 @@ def become() -> None:
     if active:
         return
     active = True
+    arena = start.current()
+    if arena is not None:
+        arena.mark("checkpoint", "lame duck")  # the agent waits for it: from here on connections only become fewer
     series.event("state", 20, "roadworthy", "lame duck: no new connections, answers say Connection: close")
     for duty in tuple(_duties):
         _run(duty)

@@ -3,7 +3,8 @@
 ``bind`` succeeds as if the port were free: the listening socket that came with ``ROADWORTHY_LISTEN`` takes the place
 of the new one, under the same descriptor number. All workers and their successors so accept from one queue, which no
 restart empties. What is not that port, not a stream socket, or not the socket that the variable promises, is bound as
-ever.
+ever. Where nothing is promised only ``listen`` is looked at: the first TCP port of the program's own is its
+checkpoint "listening".
 
 Whether ``accept`` blocks is a flag of the one socket that all of them share: a worker that made it block for itself
 would have another one's event loop hang in ``accept`` until the next connection comes. It never blocks, therefore; for
@@ -68,11 +69,11 @@ def meant(address: object, bound: Promise) -> bool:
 
 
 def install(module: ModuleType) -> None:
-    """Watch ``bind`` and ``listen``; nothing is changed where there is no promise."""
+    """Watch ``bind`` and ``listen``; where there is no promise, only ``listen``."""
+    wrap(module.socket, "listen", lambda original: _listening(module, original))
     if promised() is None:
         return
     wrap(module.socket, "bind", lambda original: _binding(module, original))
-    wrap(module.socket, "listen", _listening)
     wrap(module.socket, "accept", _accepting)
     wrap(module.socket, "setblocking", _switching)
     wrap(module.socket, "settimeout", _switching)
@@ -95,15 +96,16 @@ def install_subprocess(module: ModuleType) -> None:
 
 
 def install_uvloop(module: ModuleType) -> None:
-    """Uvloop binds in C: hand it the socket that it would have bound."""
-    if promised() is None:
-        return
+    """Uvloop binds in C: hand it the socket that it would have bound, and see that it listens."""
 
     def make(original: Any) -> Any:
         async def create_server(self: Any, factory: Any, host: Any = None, port: Any = None, **kwargs: Any) -> Any:
             ours = _socket_for(host, port) if kwargs.get("sock") is None else None
             if ours is None:
-                return await original(self, factory, host, port, **kwargs)
+                server = await original(self, factory, host, port, **kwargs)
+                if promised() is None:
+                    _mark()
+                return server
             for name in ("family", "flags", "reuse_address", "reuse_port"):
                 kwargs.pop(name, None)
             server = await original(self, factory, **{**kwargs, "sock": ours})
@@ -145,11 +147,11 @@ def _binding(module: ModuleType, original: Any) -> Any:
     return bind
 
 
-def _listening(original: Any) -> Any:
+def _listening(module: ModuleType, original: Any) -> Any:
     def listen(self: Any, *args: Any) -> Any:
         result = original(self, *args)
-        if _adopted and not _marked:
-            _told(self)
+        if not _marked:
+            _told(self, module)
         return result
 
     return listen
@@ -204,9 +206,10 @@ def _wait(sock: Any) -> None:
     poll.poll()
 
 
-def _told(listener: Any) -> None:
+def _told(listener: Any, module: ModuleType) -> None:
     try:
-        if _is_adopted(listener):
+        tcp = listener.family in {module.AF_INET, module.AF_INET6}
+        if _is_adopted(listener) if promised() is not None else tcp:
             _mark()
     except Exception as error:
         if guard.failed("socket", error):

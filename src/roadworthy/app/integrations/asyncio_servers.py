@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import weakref
 
-from roadworthy.app import guard
-from roadworthy.app.inject import lame_duck, pulse
+from roadworthy.app import guard, pulse
+from roadworthy.app.inject import lame_duck
 from roadworthy.app.inject.patch import wrap
 
 TYPE_CHECKING = False

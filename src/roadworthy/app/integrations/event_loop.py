@@ -16,8 +16,7 @@ import sys
 from _thread import get_ident
 
 from roadworthy._clock import NS, monotonic_ns
-from roadworthy.app import guard, start
-from roadworthy.app.inject import pulse
+from roadworthy.app import guard, pulse, start
 from roadworthy.app.inject.patch import wrap
 from roadworthy.app.integrations import series
 

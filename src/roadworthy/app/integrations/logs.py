@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import os
 
-from roadworthy.app import guard
+from roadworthy._clock import NS
+from roadworthy.app import guard, page
 from roadworthy.app.inject.patch import wrap
-from roadworthy.app.integrations import errors, series
+from roadworthy.app.integrations import errors, log_levels, series
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ ACCESS = frozenset({"uvicorn.access", "gunicorn.access", "hypercorn.access", "ai
                     "daphne.access", "tornado.access", "django.server", "granian.access"})  # fmt: skip
 """Loggers that write a line a request."""
 KEPT_A_SECOND = 10
+LOOK = page.EVERY_NS / NS
+
+_looked = [0.0]
+"""Wall time of the record with which the control page was last looked at."""
 
 _counters: dict[tuple[int, str], Source] = {}
 
@@ -62,7 +67,10 @@ class Source:
 
 
 def install(module: ModuleType) -> None:
-    """Watch the loggers; ``ROADWORTHY_LOG_LEVEL`` sets the root logger's level, which the program may set anew."""
+    """Watch the loggers; ``ROADWORTHY_LOG_LEVEL`` sets the root logger's level, which the program may set anew.
+
+    Levels that the operator asks for later, through the control page, hold until they are taken back.
+    """
 
     def make(original: Any) -> Any:
         def callHandlers(self: logging.Logger, record: logging.LogRecord) -> Any:  # noqa: N802 - logging's name
@@ -75,6 +83,9 @@ def install(module: ModuleType) -> None:
                     source.add()
                 else:
                     note(record)
+                if not 0.0 <= record.created - _looked[0] < LOOK:  # also when the clock was set
+                    _looked[0] = record.created
+                    page.look()
 
         return callHandlers
 
@@ -82,6 +93,7 @@ def install(module: ModuleType) -> None:
     level = os.environ.get("ROADWORTHY_LOG_LEVEL", "").upper()
     if isinstance(logging_level := getattr(module, level, None), int):
         module.root.setLevel(logging_level)
+    log_levels.install(module)
 
 
 def note(record: logging.LogRecord) -> None:

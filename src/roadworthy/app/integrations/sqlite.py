@@ -57,12 +57,11 @@ def install(module: ModuleType) -> None:
 _FACTORY = 5
 
 
-def _connection_class(module: ModuleType) -> Any:  # noqa: C901 - the class and its methods, nested
+def _connection_class(module: ModuleType) -> Any:
     base: Any = module.Connection
     plain: Any = module.Cursor
     timed_cursor = _timed(plain)
     open_cursor = base.cursor
-    execute_plain = plain.execute
 
     class Connection(base):  # type: ignore[misc]  # the class is the program's interpreter's
         __slots__ = ()  # sqlite3's own has no __dict__ either
@@ -71,21 +70,7 @@ def _connection_class(module: ModuleType) -> Any:  # noqa: C901 - the class and 
             return open_cursor(self, timed_cursor if factory is plain else _timed(factory))
 
         # In C these three make a plain cursor, whatever cursor() is.
-        def execute(self, sql: Any, *args: Any) -> Any:
-            cursor = open_cursor(self, timed_cursor)
-            began = monotonic_ns()
-            try:
-                execute_plain(cursor, sql, *args)
-            except BaseException as error:
-                _failed(sql, began, error)
-                raise
-            took = monotonic_ns() - began
-            try:
-                (_records.get(sql) or _record_of(sql))(took)
-            except Exception as failure:
-                if guard.failed("sqlite3", failure):
-                    raise
-            return cursor
+        execute = _timing(module.Cursor.execute, open_cursor, timed_cursor)
 
         def executemany(self, sql: Any, *args: Any) -> Any:
             return self.cursor().executemany(sql, *args)
@@ -108,7 +93,30 @@ def _connection_class(module: ModuleType) -> Any:  # noqa: C901 - the class and 
     return _look_like(Connection, base)
 
 
-def _timed(factory: Any) -> Any:  # noqa: C901 - the class and its methods, nested
+def _timing(act: Any, opened: Any = None, kind: Any = None) -> Any:
+    """Return a method that times ``act`` of a cursor: itself, or one of ``kind`` that ``opened`` makes of it."""
+
+    def execute(self: Any, sql: Any, *args: Any) -> Any:
+        cursor = self if opened is None else opened(self, kind)
+        began = monotonic_ns()
+        try:
+            result = act(cursor, sql, *args)
+        except BaseException as error:
+            _failed(sql, began, error)
+            raise
+        took = monotonic_ns() - began
+        try:
+            (_records.get(sql) or _record_of(sql))(took)
+        except Exception as failure:
+            if guard.failed("sqlite3", failure):
+                raise
+        return result
+
+    execute.__name__ = act.__name__
+    return execute
+
+
+def _timed(factory: Any) -> Any:
     known = _cursors.get(factory) if isinstance(factory, type) else None
     if known is not None:
         return known
@@ -119,30 +127,8 @@ def _timed(factory: Any) -> Any:  # noqa: C901 - the class and its methods, nest
     class Cursor(base):  # type: ignore[misc]  # the class is the program's
         __slots__ = ()  # the class below it decides whether there is a __dict__
 
-        def execute(self, sql: Any, *args: Any) -> Any:
-            began = monotonic_ns()
-            try:
-                result = base.execute(self, sql, *args)
-            except BaseException as error:
-                _failed(sql, began, error)
-                raise
-            took = monotonic_ns() - began
-            try:
-                (_records.get(sql) or _record_of(sql))(took)
-            except Exception as failure:
-                if guard.failed("sqlite3", failure):
-                    raise
-            return result
-
-        def executemany(self, sql: Any, *args: Any) -> Any:
-            began = monotonic_ns()
-            try:
-                result = base.executemany(self, sql, *args)
-            except BaseException as error:
-                _failed(sql, began, error)
-                raise
-            _succeeded(sql, monotonic_ns() - began)
-            return result
+        execute = _timing(base.execute)
+        executemany = _timing(base.executemany)
 
         def executescript(self, script: Any) -> Any:
             began = monotonic_ns()

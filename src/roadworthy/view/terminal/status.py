@@ -7,6 +7,7 @@ from typing import Final
 
 from roadworthy.types import CheckResult, ExitStatus, Liveness, Operation, Snapshot, Status, Worker, WorkerState
 from roadworthy.view.health import STALE_AFTER
+from roadworthy.view.terminal import resilience
 from roadworthy.view.terminal.text import (
     SEVERITY_ROLE,
     STATUS_ROLE,
@@ -51,6 +52,7 @@ def status(snapshot: Snapshot, style: Style, now: float, *, signals: bool = Fals
         section("Workers", workers(snapshot, style, now), style),
         section("Operations", operations(snapshot, style), style),
         section("Checks", checks(snapshot, style, now), style),
+        section("Resilience", resilience.notable(snapshot, style, now), style),
         section("Errors", errors(snapshot, style, now), style),
         section("Incidents", incidents(snapshot, style, now), style),
     ]

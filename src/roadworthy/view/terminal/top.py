@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from roadworthy.view.terminal import status
+from roadworthy.view.terminal import resilience, status
 from roadworthy.view.terminal.text import Cell, Style, number, percent, rate, seconds, size, sparkline
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def body(snapshot: Snapshot, style: Style, now: float, name: str, height: int) -
         "errors": lambda: status.errors(snapshot, style, now, height),
         "health": lambda: [
             *status.checks(snapshot, style, now),
+            *status.section("Resilience", resilience.notable(snapshot, style, now), style),
             *status.section("Incidents", status.incidents(snapshot, style, now), style),
             *status.section("Signals", status.received(snapshot, style, now), style),
         ],

@@ -27,6 +27,7 @@ from roadworthy.view.web.endpoint import Endpoint, Parameter, Problem
 from roadworthy.view.web.pages import dashboard
 from roadworthy.view.web.past import Baselines, PastViews, beside, not_measured
 from roadworthy.view.web.probes import PROBES, Probes, answer, may_read, mount, probe_routes
+from roadworthy.view.web.resilience import ResilienceViews
 from roadworthy.view.web.stream import Streams
 from roadworthy.watch.operations import worst_first
 
@@ -64,7 +65,8 @@ def routes(
 ) -> list[Route]:
     """Return the routes of the operations API.
 
-    ``controls`` maps ``restart`` and ``reload`` to what does it; what is missing answers 501. ``prefix`` goes before
+    ``controls`` maps ``restart``, ``reload`` and each act of ``web/resilience.py`` to what does it; what is missing
+    answers 501. ``prefix`` goes before
     every Prometheus name. ``frequency`` tells the errors a minute of a fingerprint, ``baselines`` keeps the baseline.
     """
     past = PastViews(source, history, baselines, frequency)
@@ -99,7 +101,8 @@ class Views(Probes):
     def endpoints(self) -> list[Endpoint]:
         """Return the table."""
         told = (*self._health(), *self._api(), *self._performance(), *self._told.endpoints(), *self._changes())
-        return [*super().endpoints(), *told]
+        resilience = ResilienceViews(self._source, self._controls).endpoints()
+        return [*super().endpoints(), *told, *resilience]
 
     def _health(self) -> list[Endpoint]:
         metrics = ("text/plain", "application/openmetrics-text")
@@ -292,7 +295,8 @@ class Views(Probes):
         snapshot = self._source.latest()
         content = dumps(snapshot, compact=True) if snapshot is not None and may_read(request) else "null"
         app = snapshot.app if snapshot is not None and may_read(request) else "roadworthy"
-        html = dashboard.render(content, app=app, csrf=request.scope.get("roadworthy.csrf", ""))
+        verdict = snapshot.verdict if snapshot is not None and may_read(request) else None
+        html = dashboard.render(content, app=app, csrf=request.scope.get("roadworthy.csrf", ""), verdict=verdict)
         return HTMLResponse(html, headers={"Content-Security-Policy": dashboard.content_security_policy()})
 
     # -- changes

@@ -30,8 +30,14 @@ def probe_routes(source: SnapshotSource, *, now_ns: Callable[[], int] = _clock.m
 
 
 def mount(endpoints: list[Endpoint]) -> list[Route]:
-    """Return a route for each endpoint."""
-    return [Route(one.path, one.__call__, methods=[one.method], name=f"{one.method} {one.path}") for one in endpoints]
+    """Return a route for each endpoint; a program's own names (of policies, services, features) may have slashes."""
+    routes = []
+    for one in endpoints:
+        path = one.path.replace("{name}", "{name:path}").replace("{service}", "{service:path}")
+        route = Route(path, one.__call__, methods=[one.method], name=f"{one.method} {one.path}")
+        route.path = one.path  # as it is documented; requests are matched by what was compiled of the other
+        routes.append(route)
+    return routes
 
 
 class Probes:

@@ -13,7 +13,7 @@ const text = (node, value) => { if (node.textContent !== value) node.textContent
 const css = (node, value) => { if (node.className !== value) node.className = value; };
 const pill = (word) => h("span", { class: `pill ${word}` }, words(word));
 
-// Rows by key: columns are [class, cell(row) -> string or node descriptor {pill}|{meter, text}|{text, title}].
+// Rows by key: columns are [class, cell(row) -> string or node descriptor {pill}|{meter, text}|{text, title}|{actions}].
 function table(body, columns, rows, keyOf, onOpen) {
   const old = new Map([...body.children].map((row) => [row.dataset.key, row]));
   let at = body.firstElementChild;
@@ -37,6 +37,7 @@ function table(body, columns, rows, keyOf, onOpen) {
       td.stamp = stamp;
       if (typeof value === "string") td.textContent = value;
       else if (value.pill) td.replaceChildren(pill(value.pill), value.text ? h("span", { class: "dim" }, ` ${value.text}`) : "");
+      else if (value.actions) td.replaceChildren(...value.actions.map((word) => h("button", { type: "button", on: { click: () => doAct(word, row.item) } }, word)));
       else if (value.meter !== undefined) {
         const fill = h("i"); fill.style.width = `${Math.min(100, value.meter)}%`;
         td.replaceChildren(value.text, h("span", { class: value.bad ? "meter bad" : "meter" }, fill));

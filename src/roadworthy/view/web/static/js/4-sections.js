@@ -72,8 +72,10 @@ function buildSections() {
 }
 function drawSections(s) {
   for (const section of SECTIONS) {
+    const box = $(section.id);
+    if (section.optional) box.hidden = !section.list(s).length;
     if (!onScreen.has(section.id)) continue;
-    const box = $(section.id), rows = section.list(s), empty = box.querySelector(".empty");
+    const rows = section.list(s), empty = box.querySelector(".empty");
     table(box.querySelector("tbody"), section.columns, rows, section.key, section.open);
     empty.hidden = rows.length > 0; box.querySelector(".scroll").hidden = rows.length === 0;
     text(box.querySelector(".count"), rows.length ? `${rows.length}` : "");

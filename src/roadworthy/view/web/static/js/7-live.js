@@ -77,9 +77,9 @@ $("theme").addEventListener("click", () => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { buildCharts(); if (view) draw(); });
 if (token) { $("restart").hidden = false; $("restart").addEventListener("click", async () => {
   if (!confirm(`Restart ${view?.app ?? "the program"} now, worker by worker?`)) return;
-  const answer = await fetch("/api/restart", { method: "POST", headers: { ...headers(), "X-Roadworthy-CSRF": document.querySelector('meta[name="csrf"]')?.content ?? "" } });
-  const said = await answer.json().catch(() => ({}));
-  toast(answer.ok ? "The restart was asked for." : `Refused: ${said.detail ?? said.title ?? answer.status}`);
+  const answer = await change("/api/restart", "POST");
+  const said = answer ? await answer.json().catch(() => ({})) : { detail: "the agent does not answer" };
+  toast(answer?.ok ? "The restart was asked for." : `Refused: ${said.detail ?? said.title ?? answer?.status}`);
 }); }
 
 // Start.

@@ -1,0 +1,86 @@
+"""How many operations are recorded, and when one counts as slow: what the control page says, kept where hot paths read.
+
+A start stamp carries the weight that sampling gives a run in bits above 2^56, so that weighing costs nothing while
+everything is recorded. The wrappers of :mod:`roadworthy.app.timed` run on the globals of this module.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+
+from roadworthy._clock import monotonic_ns
+from roadworthy.app import errors, guard, page, start
+from roadworthy.arena.layout import FLAG_SAMPLED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+SLOW_NS = 1_000_000_000
+SKIP = 0xFFFF
+"""The weight of a run that sampling passes over."""
+
+SHIFT = 56
+LONGEST_NS = (1 << SHIFT) - 1
+
+on = False
+"""Whether not every run is recorded."""
+
+every = 1
+"""One of how many runs is recorded; 0 for none."""
+
+slow_ns = SLOW_NS
+"""From which duration on an operation is told of by itself."""
+
+next_poll = 0
+"""When the next duration that is not short looks at the control page."""
+
+turn = count().__next__
+_switches: list[Callable[[bool], object]] = []
+_now = monotonic_ns
+
+
+def tick(begun: int) -> int:
+    """Weigh a run while sampling is on: returns the start stamp less the weight in the bits above 2^56."""
+    try:
+        if every == 1:
+            return begun
+        weight = every if every > 0 and turn() % every == 0 else SKIP
+        return begun - (weight << SHIFT)
+    except Exception as error:
+        if guard.failed("operation.tick", error):
+            raise
+        return begun
+
+
+def follow(switch: Callable[[bool], object]) -> None:
+    """Have ``switch`` told when sampling is switched on or off, for a hot path that keeps it among its own globals."""
+    _switches.append(switch)
+
+
+def look(now: int) -> None:
+    """Look at the control page; called a few times a second from what is not short."""
+    global next_poll  # noqa: PLW0603 - one clockwork per process
+    next_poll = now + page.EVERY_NS
+    page.look()
+
+
+def tune(value: dict[str, Any]) -> None:
+    """Take over what the control page says: the sample rate of operations and when one counts as slow."""
+    global every, on, slow_ns  # noqa: PLW0603 - one clockwork per process
+    rate = (value.get("sampling") or {}).get("performance", 1.0)
+    every = 1 if rate >= 1 else min(round(1 / rate), SKIP - 1) if rate > 0 else 0
+    on = every != 1
+    for switch in _switches:
+        switch(on)
+    errors.sample((value.get("sampling") or {}).get("errors", 1.0))
+    slow = (value.get("settings") or {}).get("slow_operation", SLOW_NS / 1e9)
+    slow_ns = min(int(slow * 1e9), LONGEST_NS)
+    arena = start.current()
+    if arena is not None:
+        flags = arena.flags & ~FLAG_SAMPLED
+        arena.set_flags(flags | FLAG_SAMPLED if on else flags)
+
+
+page.follow("operations", tune)

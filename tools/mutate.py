@@ -1,0 +1,272 @@
+"""Change one thing in a module, run its tests, see whether they notice; again and again. Prints the share they noticed.
+
+    python tools/mutate.py --seconds 400 --tests tests/unit/resilience -- breaker states window retry budget
+
+A change ("mutant") that no test notices is a line that could be wrong without anybody knowing. Modules are those of
+``roadworthy.resilience``, or dotted names. One interpreter loads pytest and everything else once and forks for each
+mutant, so that one costs little more than its tests; nothing on disk is changed. Mutants are drawn at random, evenly
+over the modules, until the time is up; ``--seed`` draws the same again, and ``--list`` only shows them.
+
+What is changed: comparisons (< to <=, == to !=, ...), arithmetic and bit operators, ``and``/``or``, ``not``, numbers
+(by one), True/False, conditions (always, never), and returned values (to None). What is not: docstrings, annotations,
+``TYPE_CHECKING`` blocks, messages, ``__slots__``, ``__repr__`` and ``describe``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from types import CodeType, ModuleType
+
+ROOT = Path(__file__).resolve().parents[1]
+KILLED, SURVIVED, TIMEOUT = "killed", "survived", "timeout"
+
+_COMPARE: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+}  # fmt: skip
+_OPERATE: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.Add,
+    ast.Pow: ast.Mult, ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr,
+}  # fmt: skip
+_LEFT_OUT = {"__repr__", "describe", "__str__", "shown", "_name"}
+
+
+class Mutant(NamedTuple):
+    """One change: where it is and what it does to the tree in place."""
+
+    module: str
+    line: int
+    what: str
+    number: int
+
+
+Change = tuple[str, Callable[[], None]]
+
+
+def changes(tree: ast.Module) -> Iterator[tuple[int, str, Callable[[], None]]]:
+    """Yield each possible change of ``tree`` as line, words, and what makes it."""
+    for node in _living(tree):
+        for what, change in [*_operators(node), *_values(node)]:
+            yield getattr(node, "lineno", 0), what, change
+
+
+def _operators(node: ast.AST) -> Iterator[Change]:
+    if isinstance(node, ast.Compare):
+        for index, operator in enumerate(node.ops):
+            other = _COMPARE[type(operator)]
+            yield f"{type(operator).__name__} -> {other.__name__}", _put(node.ops, index, other())
+    elif isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) in _OPERATE:
+        other_op = _OPERATE[type(node.op)]
+        yield f"{type(node.op).__name__} -> {other_op.__name__}", _set(node, "op", other_op())
+    elif isinstance(node, ast.BoolOp):
+        swapped = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+        yield f"{type(node.op).__name__} -> {type(swapped).__name__}", _set(node, "op", swapped)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        yield "Not dropped", _set(node, "operand", ast.UnaryOp(ast.Not(), node.operand))
+    elif isinstance(node, ast.UnaryOp):
+        yield f"{type(node.op).__name__} dropped", _set(node, "op", ast.UAdd())
+
+
+def _values(node: ast.AST) -> Iterator[Change]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield f"{node.value} -> {not node.value}", _set(node, "value", not node.value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+        yield f"{node.value} -> {node.value + 1}", _set(node, "value", node.value + 1)
+    elif isinstance(node, (ast.If, ast.IfExp)):
+        for value in (True, False):
+            yield f"condition -> {value}", _set(node, "test", ast.Constant(value))
+    elif isinstance(node, ast.Return) and node.value is not None and not _is_none(node.value):
+        yield "returns None", _set(node, "value", ast.Constant(None))
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+def _put(items: list[ast.cmpop], index: int, value: ast.cmpop) -> Callable[[], None]:
+    def change() -> None:
+        items[index] = value
+
+    return change
+
+
+def _set(node: ast.AST, name: str, value: object) -> Callable[[], None]:
+    def change() -> None:
+        setattr(node, name, value)
+
+    return change
+
+
+def _living(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the nodes that can matter, in a fixed order."""
+    stack: list[ast.AST] = [tree]
+    while stack:
+        node = stack.pop()
+        yield node
+        for name, value in ast.iter_fields(node):
+            if name in {"annotation", "returns", "decorator_list", "type_params"}:
+                continue
+            below = reversed(value if isinstance(value, list) else [value])
+            stack.extend(child for child in below if isinstance(child, ast.AST) and not _is_left_out(child))
+
+
+def _is_left_out(node: ast.AST) -> bool:
+    if isinstance(node, ast.Raise):  # messages; that something is raised is a condition's business
+        return True
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name in _LEFT_OUT:
+        return True
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        return True
+    if isinstance(node, ast.Assign):
+        names = {target.id for target in node.targets if isinstance(target, ast.Name)}
+        return bool(names & {"__slots__", "TYPE_CHECKING", "__all__"})
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def source_of(module: str) -> tuple[Path, str]:
+    """Return path and text of a module without importing it."""
+    path = (ROOT / "src").joinpath(*module.split(".")).with_suffix(".py")
+    return path, path.read_text(encoding="utf-8")
+
+
+def all_of(module: str) -> list[Mutant]:
+    """Return every mutant of a module."""
+    tree = ast.parse(source_of(module)[1])
+    return [Mutant(module, line, what, number) for number, (line, what, _) in enumerate(changes(tree))]
+
+
+def mutated(mutant: Mutant) -> CodeType:
+    """Return the code of the module with that one change."""
+    path, text = source_of(mutant.module)
+    tree = ast.parse(text)
+    for number, (_, _, change) in enumerate(changes(tree)):
+        if number == mutant.number:
+            change()
+            break
+    return compile(ast.fix_missing_locations(tree), str(path), "exec")
+
+
+class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Gives the changed module in the place of the one on disk."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self.mutant = mutant
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> importlib.machinery.ModuleSpec | None:
+        """Return how to load the one module."""
+        del path, target
+        if name != self.mutant.module:
+            return None
+        return importlib.util.spec_from_loader(name, self, origin=str(source_of(name)[0]))
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the changed code."""
+        exec(mutated(self.mutant), vars(module))  # noqa: S102 - that is what it is for
+
+
+def tried(mutant: Mutant | None, tests: list[str], limit: float) -> str:
+    """Run the tests in a child with that change and tell what came of it."""
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        if mutant is not None:
+            sys.meta_path.insert(0, Finder(mutant))
+        import pytest
+
+        # Hypothesis is loaded already, and is not to be complained about.
+        quietly = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+        options = ["-x", "-q", "-p", "no:cacheprovider", *quietly, "--timeout=0"]
+        try:
+            code = int(pytest.main([*options, *tests]))
+        except BaseException:  # noqa: BLE001 - a mutant may do anything; that is noticed
+            code = 1
+        os._exit(code)
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return SURVIVED if status == 0 else KILLED
+        time.sleep(0.01)
+    os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return TIMEOUT
+
+
+def main() -> int:
+    """Draw, try, count; exit 1 when the tests fail without any change."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", nargs="+")
+    parser.add_argument("--tests", action="append", required=True, help="what pytest is given; may be repeated")
+    parser.add_argument("--seconds", type=float, default=400.0, help="stop after that long")
+    parser.add_argument("--seed", type=int, default=3)
+    parser.add_argument("--list", action="store_true", help="show the mutants and stop")
+    given = parser.parse_args()
+    modules = [name if "." in name else f"roadworthy.resilience.{name}" for name in given.modules]
+    chance = random.Random(given.seed)  # noqa: S311 - a sample
+    drawn = {module: all_of(module) for module in modules}
+    if given.list:
+        for found in drawn.values():
+            print(*(f"{one.module.rpartition('.')[2]}:{one.line}: {one.what}" for one in found), sep="\n")
+        return 0
+    sys.path[:0] = [str(ROOT / "src")]
+    _load()
+    began = time.monotonic()
+    if tried(None, given.tests, 600) != SURVIVED:
+        print("the tests fail without any change")
+        return 1
+    whole = time.monotonic() - began
+    print(f"{sum(map(len, drawn.values()))} mutants of {len(modules)} modules; the tests take {whole:.1f} s")
+    for found in drawn.values():
+        chance.shuffle(found)
+    results: dict[str, list[str]] = {module: [] for module in modules}
+    end = time.monotonic() + given.seconds
+    while time.monotonic() < end and any(drawn.values()):
+        module = min((name for name in modules if drawn[name]), key=lambda name: len(results[name]))
+        mutant = drawn[module].pop()
+        result = tried(mutant, given.tests, 2 * whole + 10)
+        results[module].append(result)
+        if result == SURVIVED:
+            print(f"survived: {module.rpartition('.')[2]}.py:{mutant.line}: {mutant.what}", flush=True)
+    results["all"] = [one for seen in results.values() for one in seen]
+    for module, seen in results.items():
+        noticed = len(seen) - seen.count(SURVIVED)
+        share = f"{noticed / len(seen):.1%}" if seen else "none tried"
+        hung, left = seen.count(TIMEOUT), len(drawn.get(module, ()))
+        print(f"{module}: {noticed} of {len(seen)} noticed ({share}; {hung} by hanging), {left} not tried")
+    return 0
+
+
+def _load() -> None:
+    """Load what each child needs and does not change: forking is then all that a mutant costs before its tests."""
+    import asyncio
+    import concurrent.futures.thread
+    import tempfile
+
+    import hypothesis.configuration
+    import hypothesis.stateful
+    import pytest
+
+    # Examples that fail because of a mutant are none to be tried again without it.
+    hypothesis.configuration.set_hypothesis_home_dir(tempfile.mkdtemp(prefix="mutate-"))
+    del asyncio, concurrent, pytest
+
+
+if __name__ == "__main__":
+    sys.exit(main())
