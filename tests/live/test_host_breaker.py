@@ -295,6 +295,13 @@ def test_failures_in_a_row_of_several_processes_are_one_row(puppets):
     assert one.say("call ok").startswith("refused 0.")
 
 
+def test_what_succeeded_before_a_row_of_failures_does_not_make_it_longer(puppets):
+    one, other = puppets
+    assert [puppet.say("call ok") for puppet in (one, other) * 10] == ["ok"] * 20
+    assert [puppet.say("call fail") for puppet in (one, other, one)] == ["failed"] * 3
+    assert one.say("state") == other.say("state") == "open"
+
+
 @pytest.mark.parametrize("outcome", ["ok", "fail"])
 def test_a_late_result_of_another_process_does_not_touch_the_break(puppets, outcome):
     one, other = puppets

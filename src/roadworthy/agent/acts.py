@@ -8,6 +8,7 @@ the service was registered for that. All acts return the same :class:`Result`.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,8 @@ COOLDOWN: Final = {"recover": 10.0, "restart": 30.0}
 """Seconds between two of these acts on one service."""
 
 WORKER: Final = "worker-"
+_SLOT: Final = re.compile("0|[1-9][0-9]{0,8}")
+"""One way to write a number: each worker has one name, and so one cooldown."""
 
 Act = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
@@ -107,7 +110,7 @@ class Acts:
                 hint="A program that was started with `roadworthy run` has one.",
             )
         slot = name.removeprefix(WORKER)
-        if name.startswith(WORKER) and slot.isdecimal():
+        if name.startswith(WORKER) and _SLOT.fullmatch(slot):
             with self._once("restart", name):
                 begun = self._request("restart", int(slot))
                 words = "the worker is stopped and started" if begun else "there is no such worker, or no keeper"

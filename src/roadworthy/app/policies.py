@@ -14,7 +14,7 @@ import os
 from roadworthy import _clock
 from roadworthy.app import context as contexts
 from roadworthy.app import guard, host_state, page, pulse, socket, start
-from roadworthy.resilience import hook
+from roadworthy.resilience import hook, states
 from roadworthy.resilience.outcome import NAMES, SUCCESS
 
 TYPE_CHECKING = False
@@ -34,6 +34,11 @@ SAME_TIME = 1.0
 
 _BAD = frozenset({"open", "forced_open"})
 _INFO, _WARNING = 20, 30
+_CODES = {name: code for code, name in enumerate(states.NAMES)}
+_SERIES_OF_ONE = len(NAMES) + 4
+"""Counters that one policy can have: its outcomes, retries, denied retries, fallbacks, hedges."""
+
+_NAN = float("nan")
 
 
 class Live:
@@ -42,6 +47,7 @@ class Live:
     def __init__(self) -> None:
         self._counters: dict[tuple[str, str, str], Any] = {}
         self._gauges: dict[tuple[str, str], Any] = {}
+        self._follows = False
 
     def words(self, policy: str) -> tuple[Any, int] | None:
         """Return where successes of a policy are counted."""
@@ -76,18 +82,24 @@ class Live:
         told = {"from": before, "to": after, "reason": reason, **fields}
         level = _WARNING if after in _BAD else _INFO
         arena.event("state", level, f"policy:{policy}", contexts.line(text), contexts.plain(told))
-        if kind == "breaker" and before != after:
-            watch()
+        code = _CODES.get(after)
+        if kind == "breaker" and before != after and code is not None:
+            self.gauge(STATE, policy, code)  # its own only: an outage changes many at once
 
     def declared(self, policy: Any) -> None:
         """Tell the agent of a policy, and follow what people set for it."""
         socket.declares["policies"] = described
         socket.declared()
         pulse.every("policies", watch)
-        page.follow(KEY, told)
-        watch()
-        if policy.breaker is not None and self._calls(policy.name, SUCCESS) is not None:
-            self.gauge(STATE, policy.name, policy.breaker.code)
+        _applied.pop(id(policy), None)  # told to one that is gone, whose number this one got
+        if not self._follows:
+            self._follows = True
+            page.follow(KEY, told)
+        elif _wanted is not None and _steer(policy, _wanted):
+            page.follow(KEY, told)  # not possible now: at the next look, for all
+        if self._calls(policy.name, SUCCESS) is not None:
+            for key, value in _measured(policy, _clock.monotonic_ns()):
+                self.gauge(*key, value)
 
     def store(self) -> StateStore | None:
         """Return the words that the processes of this application share."""
@@ -108,6 +120,18 @@ class Live:
             found = arena.gauge(series, (("policy", contexts.label_value(policy)),), merge="max")
             found = self._gauges.setdefault(key, found)
         found.set(value)
+
+    def forget(self, names: set[str], gauges: Mapping[tuple[str, str], float]) -> None:
+        """Let go of policies that are gone; what they stood at is not known any more."""
+        for key in tuple(self._gauges):  # a copy: other threads make policies meanwhile
+            gone = self._gauges.pop(key, None) if key not in gauges else None
+            if gone is not None:
+                gone.set(_NAN)
+                socket.declared()
+        if len(self._counters) > _SERIES_OF_ONE * len(names):
+            for counted in tuple(self._counters):
+                if counted[1] not in names:
+                    self._counters.pop(counted, None)
 
     def _calls(self, policy: str, outcome: int) -> Any:
         return self._counter(CALLS, policy, NAMES[outcome])
@@ -141,7 +165,9 @@ class _Adder:
 
 
 live = Live()
-_applied: dict[str, int] = {}
+_applied: dict[int, int] = {}
+_wanted: Mapping[str, Any] | None = None
+"""What the page says of policies, as far as it was seen."""
 
 
 def install(_arena: Any = None) -> None:
@@ -166,35 +192,60 @@ def described() -> list[dict[str, object]]:
 
 
 def watch(_now_ns: int = 0) -> None:
-    """Bring the gauges up to date: a state that others have changed or whose time is over, and what budgets hold."""
+    """Bring the gauges up to date: a state that others have changed or whose time is over, and what budgets hold.
+
+    Of several policies with one name the worst is shown; one that is gone is unknown.
+    """
     now_ns = _clock.monotonic_ns()
-    for policy in hook.living():
-        breaker, retry = policy.breaker, policy.retry
-        if breaker is not None:
-            live.gauge(STATE, policy.name, breaker.code)
-        if retry is not None and retry.budget is not None:
-            left = retry.budget.left(now_ns)
-            if left is not None:
-                live.gauge(BUDGET, policy.name, left)
+    living = hook.living()
+    found: dict[tuple[str, str], float] = {}
+    for policy in living:
+        for key, value in _measured(policy, now_ns):
+            before = found.get(key, value)
+            found[key] = max(before, value) if key[0] == STATE else min(before, value)
+    for key, value in found.items():
+        live.gauge(*key, value)
+    live.forget({policy.name for policy in living}, found)
+    if len(_applied) > len(living):
+        numbers = {id(policy) for policy in living}
+        for number in tuple(_applied):
+            if number not in numbers:
+                _applied.pop(number, None)
+
+
+def _measured(policy: Policy, now_ns: int) -> list[tuple[tuple[str, str], float]]:
+    """Return what the gauges of a policy show."""
+    breaker, retry = policy.breaker, policy.retry
+    found: list[tuple[tuple[str, str], float]] = []
+    if breaker is not None:
+        found.append(((STATE, policy.name), breaker.code))
+    if retry is not None and retry.budget is not None:
+        left = retry.budget.left(now_ns)
+        if left is not None:
+            found.append(((BUDGET, policy.name), left))
+    return found
 
 
 def told(value: dict[str, Any]) -> bool:
     """Do what people set on the control page; True: not everything could be done, ask again."""
+    global _wanted  # noqa: PLW0603 - one page per process
     wanted = value.get(KEY)
     policies = wanted.get("policies") if isinstance(wanted, dict) else None
-    policies = policies if isinstance(policies, dict) else {}
+    _wanted = policies = policies if isinstance(policies, dict) else {}
     again = False
     for policy in hook.living():
-        if policy.breaker is None:
-            continue
-        entry = policies.get(policy.name)
-        again |= _apply(policy, entry if isinstance(entry, dict) else {})
+        again |= _steer(policy, policies)
     return again
+
+
+def _steer(policy: Policy, wanted: Mapping[str, Any]) -> bool:
+    entry = wanted.get(policy.name)
+    return policy.breaker is not None and _apply(policy, entry if isinstance(entry, dict) else {})
 
 
 def _apply(policy: Policy, entry: dict[str, Any]) -> bool:
     """Force or reset a breaker as an entry of the page says, once for each epoch of it; True: try again."""
-    known = f"{policy.name}/{id(policy)}"
+    known = id(policy)
     reset = entry.get("reset")
     epoch = reset if isinstance(reset, int) else entry.get("epoch")
     epoch = epoch if isinstance(epoch, int) else 0

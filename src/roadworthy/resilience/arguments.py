@@ -16,13 +16,34 @@ LONGEST = 365 * 86_400.0
 """Seconds in a year: no duration here is longer, so that nanoseconds of it always fit into 63 bits."""
 
 
+SHORTEST = 1e-9
+"""Seconds: what must not be nothing is at least one tick of the clock."""
+
+_SHOWN = 200
+"""Characters of a refused value that a message repeats."""
+
+
 class BadArgument(UsageError, ValueError):
     """An argument of a policy or of one of its parts is impossible; nothing was made or changed."""
 
     def __init__(self, field: str, value: object, wanted: str) -> None:
-        super().__init__(f"{field} must be {wanted}, not {value!r}", hint=f"change {field}")
+        super().__init__(f"{field} must be {wanted}, not {_shown(value)}", hint=f"change {field}")
         self.field = field
         self.value = value
+        self._wanted = wanted
+
+    def __reduce__(self) -> tuple[type[BadArgument], tuple[str, object, str]]:
+        """A copy, or one from another process, is made as this one was."""
+        return type(self), (self.field, self.value, self._wanted)
+
+
+def _shown(value: object) -> str:
+    """Return what is wrong, in so many characters; whatever its ``repr`` does, the refusal is ours."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a number of thousands of digits, too, has none
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def number(field: str, value: object, *, least: float = 0.0, most: float = LONGEST, above: bool = False) -> float:
@@ -56,10 +77,20 @@ def duration(field: str, value: object, *, above: bool = True) -> float:
         if unit not in _UNITS:
             raise BadArgument(field, value, wanted)
         seconds = value_in_unit * _UNITS[unit]
-        if not 0 <= seconds <= LONGEST or (above and seconds == 0):
+        if not (SHORTEST if above else 0) <= seconds <= LONGEST:
             raise BadArgument(field, value, wanted)
         return seconds
-    return number(field, value, least=0.0, above=above)
+    seconds = number(field, value, least=0.0, above=above)
+    if above and seconds < SHORTEST:
+        raise BadArgument(field, value, f"a number from {SHORTEST:g} to {LONGEST:g}")
+    return seconds
+
+
+def flag(field: str, value: object) -> bool:
+    """Return True or False; raises BadArgument for what is only as good as either."""
+    if isinstance(value, bool):
+        return value
+    raise BadArgument(field, value, "True or False")
 
 
 def choice(field: str, value: object, *known: str) -> str:

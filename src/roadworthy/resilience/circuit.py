@@ -43,7 +43,20 @@ class Era:
     ``stamp``, ``owing``: what was last seen of a shared word, and that others wait for our successes.
     """
 
-    __slots__ = ("breaker", "edge", "generation", "heard", "n", "owing", "paid", "stamp", "state", "streak", "window")
+    __slots__ = (
+        "breaker",
+        "edge",
+        "generation",
+        "heard",
+        "n",
+        "owing",
+        "paid",
+        "seen",
+        "stamp",
+        "state",
+        "streak",
+        "window",
+    )
 
     def __init__(self, breaker: Breaker | None, state: int, generation: int) -> None:
         self.breaker = breaker
@@ -56,6 +69,7 @@ class Era:
         self.stamp = 0
         self.owing = False
         self.paid = 0
+        self.seen = 0
         self.heard = 0
 
     def settle(self, outcome: int, now_ns: int) -> None:
@@ -327,6 +341,8 @@ class Breaker:
             era = self._era_of(a)
             if self.shared and era.state == CLOSED:
                 failures = states.totals(values[:3])[1]
+                if stamp != era.stamp and not era.owing:
+                    era.seen = era.n  # what succeeded until now came before the failures of others that we hear of now
                 era.owing = era.owing or failures != era.heard or states.tally_of(a) > 0
                 era.heard = failures
                 era.stamp = stamp
@@ -371,6 +387,10 @@ class Breaker:
 
     def _share(self, era: Era, now_ns: int, failures: int, slow: int) -> None:
         """Add a failure or a slow call, and our successes, to the shared window, and judge it."""
+        sequence, index = self.watch
+        if sequence[index] != era.stamp:
+            self.refresh()
+        between = era.n > era.seen
         n = era.n
         owed = n - era.paid
         era.paid = n
@@ -379,13 +399,16 @@ class Breaker:
 
         def step(a: int, b: int, c: int) -> Values:
             nonlocal why
-            made = states.counted((a, b, c), now_ns, era.generation, owed + failures, failures, slow, self.rules)
+            made = states.counted(
+                (a, b, c), now_ns, era.generation, owed + failures, failures, slow, self.rules, between=between
+            )
             same = states.generation_of(a) == era.generation and states.state_of(a) == CLOSED
             why = states.verdict(*states.totals(made), states.tally_of(made[0]), self.rules) if same else ""
             return states.tripped(made, now_ns, era.generation, self.rules, luck) if why else made
 
         if self._update(step, lambda: why) is not None:
             era.heard += failures
+            era.seen = n
             return
         era.paid -= owed
         # Nobody could be told. A row of our own is enough to stop, here and for the shortest break.

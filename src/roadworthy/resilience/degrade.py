@@ -276,7 +276,7 @@ class ServiceFallback(Fallback):
         super().__init__(arguments.function("fallback_function", fallback_function), on=on)
         self.service_name = check_name("service_name", service_name)
         self.fallback_function = fallback_function
-        self.degraded_mode = degraded_mode
+        self.degraded_mode = arguments.flag("degraded_mode", degraded_mode)
         self.cache_duration = arguments.number("cache_duration", cache_duration)
         self._inner = (
             Fallback.last_good(cache_duration, key, most, otherwise=fallback_function, on=on)

@@ -250,8 +250,21 @@ def forced(values: Values, state: int, until: int) -> Values:
 # -- a window that processes share
 
 
-def counted(values: Values, now: int, generation: int, calls: int, failures: int, slow: int, rules: Rules) -> Values:
-    """Return the values of a closed breaker with ``calls`` added to its window, of which the failures came last."""
+def counted(
+    values: Values,
+    now: int,
+    generation: int,
+    calls: int,
+    failures: int,
+    slow: int,
+    rules: Rules,
+    *,
+    between: bool = True,
+) -> Values:
+    """Return the values of a closed breaker with ``calls`` added to its window, of which the failures came last.
+
+    ``between``: the good ones among them came after the failures that were counted before, and end a row of these.
+    """
     a, b, c = values
     if generation_of(a) != generation or a & 7 != CLOSED:
         return values
@@ -265,7 +278,7 @@ def counted(values: Values, now: int, generation: int, calls: int, failures: int
         b, c = 0, b
     before = counts(b)
     b = packed_counts(before[0] + calls, before[1] + failures, before[2] + slow)
-    tally = failures if calls > failures else tally_of(a) + failures
+    tally = failures if between and calls > failures else tally_of(a) + failures
     return packed(CLOSED, opened_of(a), tally, slot, generation_of(a)), b, c
 
 

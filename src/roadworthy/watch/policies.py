@@ -91,7 +91,7 @@ class Policies:
             for one in self._policies.values():
                 one.code = one.budget = None  # a gauge goes with its process, what was counted stays
         for series in everything if everything is not None else changed:
-            if series.name.startswith(PREFIX) and finite(series.value) is not None:
+            if series.name.startswith(PREFIX) and (series.value is None or finite(series.value) is not None):
                 self._series(series)
         for event in events:
             if event.kind is EventKind.STATE and event.source.startswith(SOURCE):
@@ -108,7 +108,13 @@ class Policies:
     def _series(self, series: Series) -> None:
         labels = dict(series.labels)
         policy = self._of(labels.get("policy", ""))
-        if policy is None or series.value is None:
+        if policy is None:
+            return
+        if series.value is None:  # not measured any more: no process has such a policy now
+            if series.name == "resilience.breaker.state":
+                policy.code = None
+            elif series.name == "resilience.retry.budget":
+                policy.budget = None
             return
         match series.name:
             case "resilience.calls":

@@ -157,6 +157,13 @@ async def test_a_worker_is_restarted_by_its_slot(house):
     assert (done["ok"], house.requests) == (True, [("restart", 2)])
 
 
+@pytest.mark.parametrize("name", ["worker-02", "worker-\u0662", "worker--2", "worker-+2", "worker-" + "9" * 100])
+async def test_a_worker_has_one_name_so_that_its_cooldown_is_not_got_around(house, name):
+    with pytest.raises(NotFound):
+        await house.do("restart_service", name)
+    assert house.requests == []
+
+
 async def test_what_cannot_be_recovered_is_refused_and_costs_no_cooldown(house):
     house.apps.declare("services", {"name": "mail", "state": "up"})
     for _ in range(2):

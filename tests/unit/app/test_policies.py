@@ -39,8 +39,9 @@ def page(policy, **entry):
 
 
 @pytest.fixture(autouse=True)
-def listening(seen):
-    """Whatever another test has attached: here the runtime listens."""
+def listening(seen, monkeypatch):
+    """Whatever another test has attached: here the runtime listens, and has seen no page."""
+    monkeypatch.setattr(policies, "_wanted", None)
     if hook._listener is not policies.live:
         hook.attach(policies.live)
 
@@ -402,3 +403,60 @@ def test_a_program_that_is_switched_off_keeps_its_policies(program):
         ROADWORTHY_ENABLED="0",
     )
     assert done.stdout.split() == ["0", "1", "False"]
+
+
+# -- many policies, and those that are gone
+
+
+def test_a_policy_that_is_gone_is_not_shown_as_open_for_ever(seen):
+    policy = shown("gone")
+    trip(policy)
+    policies.watch()
+    assert seen.gauge("resilience.breaker.state", policy="gone") == 1
+    del policy
+    policies.watch()
+    assert seen.gauge("resilience.breaker.state", policy="gone") is None
+    again = shown("gone")
+    assert seen.gauge("resilience.breaker.state", policy="gone") == 0
+    del again
+
+
+def test_of_policies_with_one_name_the_worst_is_shown(seen):
+    first, second = shown("namesakes"), shown("namesakes")
+    trip(first)
+    policies.watch()
+    assert second.breaker.state == "closed"
+    assert seen.gauge("resilience.breaker.state", policy="namesakes") == 1
+
+
+def test_names_without_end_take_no_memory_without_end(seen):
+    policies.watch()
+    before = len(policies.live._counters), len(policies.live._gauges), len(policies._applied)
+    for number in range(300):
+        policies.told(page(shown(f"once-{number}"), force="disabled", until_wall=None, epoch=number + 1))
+    policies.watch()
+    assert len(policies.live._counters) <= before[0] + 12 * len(hook.living())
+    assert (len(policies.live._gauges), len(policies._applied)) <= (before[1], len(hook.living()))
+
+
+def test_making_a_policy_looks_at_no_other(seen, monkeypatch):
+    others = [shown(f"other-{number}") for number in range(5)]
+    policies.told({})
+    looked = []
+    monkeypatch.setattr(policies, "_measured", lambda policy, now_ns: looked.append(policy.name) or [])
+    made = shown("the-new-one")
+    trip(made)
+    assert looked == ["the-new-one"]
+    assert len(others) == 5
+
+
+def test_a_policy_that_is_made_later_is_steered_as_the_page_says():
+    first = shown("late")
+    wanted = page(first, force="forced_open", until_wall=None, epoch=8)
+    policies.told(wanted)
+    number = id(first)
+    del first
+    second = shown("late")
+    policies._applied.setdefault(number, 8)
+    assert second.breaker.state == "forced_open"
+    policies.told({})

@@ -1,6 +1,6 @@
 """The library alone, as in a program that uses nothing else of ours, also when other tests have started the runtime."""
 
-import sys
+from importlib import import_module
 
 import pytest
 
@@ -13,7 +13,7 @@ def alone(monkeypatch):
     listeners = hook._listener, outward.attached()
     monkeypatch.setattr(hook, "_first_use", [])
     monkeypatch.setattr(outward, "_first_use", [])
-    monkeypatch.setattr(sys.modules["roadworthy.resilience.feature"], "_features", {})
+    monkeypatch.setattr(import_module("roadworthy.resilience.feature"), "_features", {})
     monkeypatch.setattr(degradation_manager, "_rules", {})
     monkeypatch.setattr(degradation_manager, "_switches", {})
     hook.attach(None)

@@ -68,6 +68,8 @@ class Reference:
         self.generation += 1
         self.last = deque(maxlen=WINDOW)
         self.row = 0
+        self.longest_row = 0
+        self.failures = 0
         self.good = 0
         self.leases = {}
         if state == "closed":
@@ -82,6 +84,8 @@ class Reference:
         """Whether it opens after this failure."""
         self.last.append(False)
         self.row += 1
+        self.longest_row += 1
+        self.failures += 1
         bad = self.last.count(False)
         return (self.consecutive is not None and self.row >= self.consecutive) or (
             self.rate is not None and len(self.last) >= MIN_CALLS and bad >= self.rate * len(self.last)
@@ -160,7 +164,7 @@ class Breaker(RuleBasedStateMachine):
                 if now - began >= LEASE:
                     del reference.leases[call]
             reference.leases[id(guard)] = now
-        self.under_way.append((guard, reference.generation))
+        self.under_way.append((guard, reference.generation, reference.failures))
 
     def expected(self, now):
         """Return what must happen to a call now: pass, refuse, or "" where both are right."""
@@ -192,7 +196,7 @@ class Breaker(RuleBasedStateMachine):
     @precondition(lambda self: self.under_way)
     @rule(which=st.integers(0, 1000), outcome=st.sampled_from(["success", "failure", "ignored", "interrupt"]))
     def end(self, which, outcome):
-        guard, generation = self.under_way.pop(which % len(self.under_way))
+        guard, generation, failures = self.under_way.pop(which % len(self.under_way))
         reference, now = self.reference, self.clock.monotonic()
         error = {"success": None, "failure": Down("refused"), "ignored": Ignored(), "interrupt": KeyboardInterrupt()}[
             outcome
@@ -206,7 +210,9 @@ class Breaker(RuleBasedStateMachine):
             if outcome == "success":
                 reference.last.append(True)
                 reference.row = 0
-            elif outcome == "failure" and reference.failed():
+                if failures == reference.failures:
+                    reference.longest_row = 0
+            elif outcome == "failure" and (reference.failed() or self.may_open()):
                 self.open(now)
         elif reference.state == "half_open":
             if outcome == "failure":
@@ -215,6 +221,15 @@ class Breaker(RuleBasedStateMachine):
                 reference.good += 1
                 if reference.good >= reference.successes:
                     reference.enter("closed")
+
+    def may_open(self):
+        """Tell whether it opened though a success had ended the row.
+
+        A process tells others of a success only if its call began after the failure: then it knew of that.
+        """
+        reference = self.reference
+        shared = len(self.policies) > 1 and reference.longest_row >= reference.consecutive
+        return shared and self.policy.breaker.state == "open"
 
     def open(self, now):
         reference = self.reference

@@ -1,7 +1,9 @@
 """A policy as a whole: the order of its parts, its forms, what it counts and tells."""
 
 import asyncio
+import copy
 import itertools
+import pickle
 
 import pytest
 
@@ -447,6 +449,43 @@ def test_an_impossible_policy_is_refused_by_field(given, field):
         Policy(**{"name": "bad", **given})
     assert caught.value.field == field
     assert len(hook.living()) == before
+
+
+class Wordless:
+    def __repr__(self):
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("given", [Wordless(), 10**5000, "x" * 10_000])
+def test_a_refusal_names_the_field_whatever_was_given(given):
+    for make in (lambda: Retry(given, on=OSError), lambda: Policy("odd", deadline=given)):
+        with pytest.raises(BadArgument) as caught:
+            make()
+        assert caught.value.field in {"attempts", "deadline"}
+        assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda: CircuitBreaker(probe_lease=1e-10), "probe_lease"),
+        (lambda: CircuitBreaker(open_for="0.0000001ms"), "open_for"),
+        (lambda: RateLimiter(5, per=1e-320), "per"),
+        (lambda: Policy("short", deadline=1e-320), "deadline"),
+    ],
+)
+def test_a_time_below_a_tick_of_the_clock_is_none(make, field):
+    with pytest.raises(BadArgument) as caught:
+        make()
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_a_refused_argument_comes_back_from_another_process(copied):
+    with pytest.raises(BadArgument) as caught:
+        Retry(0, on=OSError)
+    again = copied(caught.value)
+    assert (type(again), again.field, again.value, str(again)) == (BadArgument, "attempts", 0, str(caught.value))
 
 
 def test_it_describes_itself_by_plain_values():

@@ -102,6 +102,14 @@ def test_a_breaker_whose_processes_have_gone_is_unknown_and_its_counts_stay():
     assert (found.breaker, found.calls) == (BreakerState.UNKNOWN, {"success": 7})
 
 
+def test_a_breaker_whose_policy_has_gone_is_unknown_though_its_process_lives():
+    policies = Policies()
+    policies.take(0.0, NOW, [state("open")], None, [])
+    assert one(policies).breaker == "open"
+    policies.take(1.0, NOW + 1, [series("breaker.state", None, Kind.GAUGE, policy="db")], None, [])
+    assert one(policies).breaker == "unknown"
+
+
 def test_what_people_force_is_shown_before_any_process_has_heard_of_it():
     held = Held("forced_open", "maintenance", NOW, NOW + 60)
     found = one(

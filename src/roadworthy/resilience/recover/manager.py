@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from roadworthy.resilience.breaker import CircuitBreaker
+    from roadworthy.resilience.fallback import Fallback
+    from roadworthy.resilience.policy import Policy
     from roadworthy.resilience.recover.repair import Strategy
     from roadworthy.resilience.recover.services import Service
 
@@ -129,10 +131,17 @@ class ErrorRecoveryManager:
         self,
         name: str,
         config: CircuitBreaker | None = None,
-        **procedures: Any,  # noqa: ANN401 - see Services
+        *,
+        recover: Callable[[], object] | None = None,
+        restart: Callable[[], object] | bool = False,
+        check: Callable[[], object] | None = None,
+        fallback: Fallback | Callable[..., object] | None = None,
+        policy: Policy | None = None,
     ) -> Service:
         """Register a service with its breaker and recovery procedures; see :meth:`.services.Services.register`."""
-        return self.services.register(name, config, **procedures)
+        return self.services.register(
+            name, config, recover=recover, restart=restart, check=check, fallback=fallback, policy=policy
+        )
 
     # -- errors
 

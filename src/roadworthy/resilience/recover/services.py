@@ -191,6 +191,8 @@ class Services:
         check_name("name", name)
         if config is not None and (policy is not None or not isinstance(config, CircuitBreaker)):
             raise arguments.BadArgument("config", config, "a CircuitBreakerConfig or CircuitBreaker, without a policy")
+        if policy is not None and not isinstance(policy, Policy):
+            raise arguments.BadArgument("policy", policy, "a Policy")
         for field, procedure in (("recover", recover), ("check", check)):
             if procedure is not None:
                 arguments.function(field, procedure)
