@@ -55,13 +55,12 @@ def reports(plan: Plan) -> list[Line]:
     """Measure the list of examples/reports, a service as people run one, with its policies in both arms."""
     with tempfile.TemporaryDirectory(prefix="roadworthy-bench-") as made:
         environ = {
-            "PYTHONPATH": os.pathsep.join((str(ROOT / "examples"), str(ROOT))),
             "REPORTS_DATABASE": f"sqlite:///{made}/reports.db",
             "REPORTS_SPOOL": f"{made}/spool",
         }
         prepare = [python(), "-m", "benchmarks.programs.reports", environ["REPORTS_DATABASE"]]
         subprocess.run(prepare, check=True, cwd=ROOT, env={**os.environ, **environ})
-        return _measure(plan, "reports", Served("reports.app:app", "/reports", (), environ))
+        return _measure(plan, "reports", Served("benchmarks.programs.reports_app:app", "/reports", (), environ))
 
 
 def web(plan: Plan) -> list[Line]:
