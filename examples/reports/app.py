@@ -148,6 +148,8 @@ async def work() -> None:
             if found is not None:
                 await make(found)
                 continue
+        except Rejected:
+            pass  # the policy has told it already, once and not twice a second
         except NOT_NOW as error:
             rw.error(error, operation="report maker")
         await asyncio.sleep(PAUSE)

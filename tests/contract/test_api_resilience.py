@@ -257,6 +257,14 @@ async def test_what_is_wrong_is_a_problem_document_that_names_it_and_nothing_cha
     assert not house.changed()
 
 
+async def test_parameters_in_a_body_are_refused_and_not_passed_over(house):
+    async with house.client(**LOGIN) as client:
+        answer = await client.post("/api/features/reports/off", json={"for": 60})
+        assert (answer.status_code, answer.json()["code"]) == (400, "no-body")
+        assert not house.changed()
+        assert (await client.post("/api/features/reports/off?for=60", json={})).status_code == 200
+
+
 async def test_what_was_done_a_moment_ago_says_when_it_may_be_done_again(house):
     async with house.client(**LOGIN) as client:
         assert (await client.post(f"{ERRORS}/database/recover")).status_code == 200

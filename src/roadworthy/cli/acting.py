@@ -71,7 +71,8 @@ def act(
     if as_json:
         click.echo(json.dumps(done, ensure_ascii=False, indent=1))
     else:
-        click.echo(f"{done['act']} {done['target']}: {done['outcome']}, {done['detail']}")
+        detail = done["detail"].removeprefix(f"{done['outcome']}: ")  # what a process answers may begin with it, too
+        click.echo(f"{done['act']} {done['target']}: {done['outcome']}, {detail}")
         if not done.get("audited", True):
             click.echo("roadworthy: the audit trail could not be written: see roadworthy status", err=True)
     return EXIT_OK if done["ok"] else EXIT_UNHEALTHY

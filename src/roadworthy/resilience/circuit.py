@@ -13,6 +13,7 @@ from roadworthy._clock import NS
 from roadworthy.errors import Temporary
 from roadworthy.resilience import hook, states
 from roadworthy.resilience.arguments import BadArgument, choice, duration
+from roadworthy.resilience.chance import chance
 from roadworthy.resilience.outcome import FAILURE, NEUTRAL, SLOW, SUCCESS
 from roadworthy.resilience.rejected import BreakerOpen
 from roadworthy.resilience.states import CLOSED, DISABLED, METRICS_ONLY, NAMES, OPEN
@@ -290,7 +291,7 @@ class Breaker:
         """Take in what a probe has seen."""
         good = None if outcome == NEUTRAL else outcome == SUCCESS
         held = now_ns - probe.begun_ns < self.rules.lease_ns
-        luck = _luck()
+        luck = chance()
         self._update(
             lambda *values: states.probed(
                 values, now_ns, probe.generation, probe.place, held=held, good=good, rules=self.rules, luck=luck
@@ -382,7 +383,7 @@ class Breaker:
         if era.state == METRICS_ONLY:
             self._shadow(era, now_ns, why)
             return
-        luck = _luck()
+        luck = chance()
         self._update(lambda *values: states.tripped(values, now_ns, era.generation, self.rules, luck), why)
 
     def _share(self, era: Era, now_ns: int, failures: int, slow: int) -> None:
@@ -394,7 +395,7 @@ class Breaker:
         n = era.n
         owed = n - era.paid
         era.paid = n
-        why, luck = "", _luck()
+        why, luck = "", chance()
         row = era.streak
 
         def step(a: int, b: int, c: int) -> Values:
@@ -481,9 +482,3 @@ class _Watch:
 
     def __getitem__(self, index: int) -> int:
         return self._word.read()[3]
-
-
-def _luck() -> float:
-    from random import random  # 5 ms to import, so only once something failed
-
-    return random()  # noqa: S311 - jitter

@@ -10,18 +10,22 @@ hedge, attempt timeout. Each hedge takes its own permits. Another order is made 
 from __future__ import annotations
 
 from roadworthy import _clock
-from roadworthy.resilience import hook, states, timeout
+
+# All that a call needs comes with the policy: a signal handler or a finalizer that uses one must never come upon, or
+# begin, an import (tests/unit/resilience/test_policy.py).
+from roadworthy.resilience import arun, hook, run, signature, states, timeout
 from roadworthy.resilience.arguments import BadArgument, duration
+from roadworthy.resilience.block import Attempts, Guard
 from roadworthy.resilience.circuit import Breaker, Era
 from roadworthy.resilience.outcome import FAILURE, NAMES, NEUTRAL, SLOW, SUCCESS
 from roadworthy.resilience.rejected import Rejected
+from roadworthy.resilience.wrap import wrapped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any, ParamSpec, TypeVar, overload
 
-    from roadworthy.resilience.block import Attempts, Guard
     from roadworthy.resilience.breaker import CircuitBreaker
     from roadworthy.resilience.bulkhead import Bulkhead
     from roadworthy.resilience.fallback import Fallback
@@ -136,16 +140,12 @@ class Policy:
 
         Raises :class:`~roadworthy.resilience.arguments.BadArgument` for what cannot be called.
         """
-        from roadworthy.resilience.wrap import wrapped
-
         if not callable(function) and not isinstance(function, staticmethod | classmethod):
             raise BadArgument("function", function, "something that can be called")
         return wrapped(self, function)
 
     def call(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a plain function through this policy and return its result; a coroutine function needs :meth:`acall`."""
-        from roadworthy.resilience import run, signature
-
         code = getattr(function, "__code__", None)
         if (signature.flags_behind(function) if code is None else code.co_flags) & signature.COROUTINE:
             raise BadArgument("function", function, "a plain function here: use acall for a coroutine function")
@@ -154,21 +154,15 @@ class Policy:
 
     async def acall(self, function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Await a coroutine function through this policy and return its result."""
-        from roadworthy.resilience import arun
-
         result: R = await arun.call(self, function, args, kwargs)
         return result
 
     def guard(self) -> Guard:
         """Return a block that is one attempt: no retry, hedge or fallback. Use ``with``, or ``async with``."""
-        from roadworthy.resilience.block import Guard
-
         return Guard(self)
 
     def __iter__(self) -> Attempts:
         """Return the attempts of one piece of work: ``for attempt in policy: with attempt: …``."""
-        from roadworthy.resilience.block import Attempts
-
         return Attempts(self)
 
     def __aiter__(self) -> Attempts:

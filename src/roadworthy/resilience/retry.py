@@ -16,6 +16,7 @@ from roadworthy._clock import NS
 from roadworthy.resilience import terms
 from roadworthy.resilience.arguments import BadArgument, choice, duration, function, kinds, number, whole
 from roadworthy.resilience.budget import Budget
+from roadworthy.resilience.chance import chance
 from roadworthy.resilience.rejected import Rejected
 
 TYPE_CHECKING = False
@@ -141,9 +142,7 @@ class Retry:
         most = self.most(attempt)
         if self.jitter == "none" or not most:
             return most
-        from random import random  # 5 ms to import, so only once something failed
-
-        return most * random() if self.jitter == "full" else most * (0.5 + random() / 2)  # noqa: S311 - no secret
+        return most * chance() if self.jitter == "full" else most * (0.5 + chance() / 2)
 
     def describe(self) -> dict[str, object]:
         """Return what it was made with, as plain values."""

@@ -213,6 +213,10 @@ class Switch:
                 self._word = store.word(f"{self.kind}:{self.name}")
             except RoadworthyError:
                 self._word = None  # no word is free: it holds in this process
+            except Exception as error:  # noqa: BLE001 - it holds in this process until the next look
+                # Seen: a signal handler came while the program was importing what the store imports.
+                outward.tell("failed", error, {"component": self.kind, "operation": "shared word"})
+                return None
             self._word_of = listener
         return self._word
 
@@ -252,7 +256,7 @@ class Switch:
             name = f"{self.kind}:{self.name}"
             try:
                 self._words = [] if store is None else [store.word(f"{name}#{n}") for n in range(_MOST_PARTS)]
-            except RoadworthyError:
+            except Exception:  # noqa: BLE001 - as above; what is not known of a reason is shown as unknown
                 return []
         return self._words
 

@@ -15,11 +15,17 @@ from __future__ import annotations
 from collections import deque
 
 PARTS = 64
+MOST = 10_000
+"""Failures, and slow calls, that a window of time remembers: what a breaker that never opens costs is bounded."""
+
 FAR = 1 << 63
 """Later than any clock: a window of calls needs no marks."""
 
 Totals = tuple[int, int, int]
 """Calls, failures, slow calls."""
+
+Place = tuple[int, int]
+"""When, and how many good calls there had been before."""
 
 
 class CountWindow:
@@ -56,15 +62,15 @@ class CountWindow:
 
 
 class TimeWindow:
-    """The calls of the last ``span_ns`` nanoseconds."""
+    """The calls of the last ``span_ns`` nanoseconds; of fewer while it holds MOST failures or slow calls."""
 
     __slots__ = ("_bad", "_marks", "_slow", "span_ns")
 
     def __init__(self, span_ns: int) -> None:
         self.span_ns = span_ns
-        self._bad: deque[int] = deque()
-        self._slow: deque[int] = deque()
-        self._marks: deque[tuple[int, int]] = deque(maxlen=2 * PARTS)
+        self._bad: deque[Place] = deque(maxlen=MOST)
+        self._slow: deque[Place] = deque(maxlen=MOST)
+        self._marks: deque[Place] = deque(maxlen=2 * PARTS)
 
     @property
     def edge_ns(self) -> int:
@@ -73,13 +79,13 @@ class TimeWindow:
 
     def failed(self, successes: int, now_ns: int) -> None:
         """Note a failure now."""
-        self._bad.append(now_ns)
-        _after(self._bad, now_ns - self.span_ns)
+        self._bad.append((now_ns, successes))
+        _since(self._bad, now_ns - self.span_ns)
 
     def slowed(self, successes: int, now_ns: int) -> None:
         """Note that a good call that ended now was slow."""
-        self._slow.append(now_ns)
-        _after(self._slow, now_ns - self.span_ns)
+        self._slow.append((now_ns, successes - 1))
+        _since(self._slow, now_ns - self.span_ns)
 
     def mark(self, successes: int, now_ns: int) -> int:
         """Note that there were ``successes`` good calls before now; return when to be called again."""
@@ -89,15 +95,27 @@ class TimeWindow:
     def totals(self, successes: int, now_ns: int) -> Totals:
         """Return what the window holds."""
         low = now_ns - self.span_ns
-        marks = self._marks
         try:
-            while marks[0][0] <= low:
-                marks.popleft()
-            good = successes - marks[0][1]
+            _since(self._marks, low)
+            good = successes - self._marks[0][1]
         except IndexError:
             good = 0
-        failures = _after(self._bad, low)
-        return good + failures, failures, min(_after(self._slow, low), good)
+        for places in (self._bad, self._slow):
+            if len(places) == MOST and places[0][0] > low:  # older ones are forgotten: nothing older may count
+                low = places[0][0] - 1
+                good = successes - places[0][1]
+        failures = _since(self._bad, low)
+        return good + failures, failures, min(_since(self._slow, low), good)
+
+
+def _since(places: deque[Place], low: int) -> int:
+    """Drop what is not after ``low`` and return how many are left; another thread may do the same."""
+    try:
+        while places[0][0] <= low:
+            places.popleft()
+    except IndexError:
+        return 0
+    return len(places)
 
 
 def _after(places: deque[int], low: int) -> int:

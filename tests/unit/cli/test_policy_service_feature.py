@@ -30,6 +30,9 @@ from roadworthy.errors import (
     Unavailable,
     UsageError,
 )
+from roadworthy.types import ServiceCondition, ServiceSummary
+from roadworthy.view.terminal import resilience
+from roadworthy.view.terminal.text import Style
 from roadworthy.view.web.app import PUBLIC, routes
 from unit.view.snapshots import guarded
 from unit.view.sources import Past, Source
@@ -142,6 +145,21 @@ def test_a_recovery_tells_by_its_exit_code_whether_it_helped(program):
     program.recovers = False
     assert ask(service, "recover", "a b/c?")[0] == EXIT_UNHEALTHY
     assert [one["target"] for one in program.audited] == ["database", "a b/c?"]
+
+
+def test_what_a_recovery_said_is_printed_once(program, monkeypatch):
+    async def recover(_pid, _name, _timeout):
+        return {"ok": True, "detail": "recovered: the next real call succeeded", "took": 0.01}
+
+    monkeypatch.setattr(program, "recover", recover)
+    assert ask(service, "recover", "database")[1] == "recover database: recovered, the next real call succeeded\n"
+
+
+def test_the_last_error_of_a_service_that_works_again_explains_nothing():
+    works = ServiceSummary("database", ServiceCondition.UP, last_error="ConnectionResetError: gone")
+    down = replace(works, state=ServiceCondition.DOWN)
+    shown = ["\n".join(resilience.services([one], Style(), _clock.wall())) for one in (works, down)]
+    assert ["gone" in one for one in shown] == [False, True]
 
 
 def test_a_restart_has_begun(program):

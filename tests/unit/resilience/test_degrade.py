@@ -276,7 +276,7 @@ def test_what_is_no_exception_passes(manager):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"service_name": ""}, {"fallback_function": "no"}, {"cache_duration": -1}, {"most": 0}],
+    [{"service_name": ""}, {"fallback_function": "no"}, {"cache_duration": -1}, {"most": 0}, {"degraded_mode": "no"}],
 )
 def test_an_impossible_fallback_is_refused(wrong):
     given = {"service_name": "database", "fallback_function": print} | wrong

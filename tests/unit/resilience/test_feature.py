@@ -5,6 +5,7 @@ import pytest
 from roadworthy.resilience import outward
 from roadworthy.resilience.arguments import BadArgument
 from roadworthy.resilience.feature import Feature, feature, forget
+from roadworthy.resilience.store import ProcessStore
 from roadworthy.resilience.switch import OPERATOR, RECOVERY, Hold
 from roadworthy.testing import MovableClock
 from support.resilience_outside import Outside
@@ -169,6 +170,30 @@ def test_without_a_free_word_it_is_off_in_this_process_at_least():
     assert feature("reports").is_off
     feature("reports").on()
     assert feature("reports").is_on
+
+
+def test_a_store_that_cannot_be_asked_in_this_moment_is_asked_again():
+    class Importing:
+        """What a signal handler finds while the program imports what the store needs."""
+
+        ready = False
+
+        def __init__(self):
+            self.words = ProcessStore()
+
+        def word(self, name):
+            if not self.ready:
+                raise ImportError(name)
+            return self.words.word(name)
+
+    store = Importing()
+    outward.attach(Outside(store=store))
+    feature("reports").off("high_load")
+    assert feature("reports").is_off
+    feature("reports").on()
+    store.ready = True
+    feature("reports").off("high_load")
+    assert Feature("reports").is_off
 
 
 def test_a_listener_that_fails_does_not_keep_it_from_being_switched():

@@ -4,6 +4,9 @@ import asyncio
 import copy
 import itertools
 import pickle
+import subprocess
+import sys
+from types import ModuleType
 
 import pytest
 
@@ -28,6 +31,7 @@ from roadworthy.resilience import (
     hook,
 )
 from roadworthy.resilience.arguments import BadArgument
+from roadworthy.resilience.chance import chance
 from roadworthy.testing import MovableClock
 
 _names = itertools.count()
@@ -451,12 +455,39 @@ def test_an_impossible_policy_is_refused_by_field(given, field):
     assert len(hook.living()) == before
 
 
+def test_a_call_imports_nothing_that_a_signal_handler_could_come_upon():
+    program = """if True:
+        import sys
+        from roadworthy.resilience import Policy, Retry, CircuitBreaker, Bulkhead, Fallback, RateLimiter
+        policy = Policy("ready", deadline=5, retry=Retry(2, on=OSError, backoff=(0, 0)), breaker=CircuitBreaker(),
+                        bulkhead=Bulkhead(2), rate_limit=RateLimiter(50), fallback=Fallback.value(3))
+        before = set(sys.modules)
+        policy.call(abs, -1)
+        decorated = policy(lambda: 1)
+        decorated()
+        with policy.guard():
+            pass
+        for attempt in policy:
+            with attempt:
+                pass
+        policy.call(lambda: {}[1])
+        print(sorted(set(sys.modules) - before))
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "[]\n", done.stderr
+
+
+def test_there_is_a_chance_while_random_is_being_imported(monkeypatch):
+    monkeypatch.setitem(sys.modules, "random", ModuleType("random"))
+    assert all(0 <= chance() < 1 for _ in range(100))
+
+
 class Wordless:
     def __repr__(self):
         raise RuntimeError
 
 
-@pytest.mark.parametrize("given", [Wordless(), 10**5000, "x" * 10_000])
+@pytest.mark.parametrize("given", [Wordless(), 10**5000, "x" * 10_000], ids=["wordless", "digits", "long"])
 def test_a_refusal_names_the_field_whatever_was_given(given):
     for make in (lambda: Retry(given, on=OSError), lambda: Policy("odd", deadline=given)):
         with pytest.raises(BadArgument) as caught:
@@ -480,7 +511,7 @@ def test_a_time_below_a_tick_of_the_clock_is_none(make, field):
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda error: pickle.loads(pickle.dumps(error))])  # noqa: S301 - our own
 def test_a_refused_argument_comes_back_from_another_process(copied):
     with pytest.raises(BadArgument) as caught:
         Retry(0, on=OSError)

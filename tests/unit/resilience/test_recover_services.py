@@ -346,7 +346,15 @@ def test_each_change_of_its_state_is_told(manager, clock, name):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"name": ""}, {"config": "strict"}, {"recover": "reconnect"}, {"check": 7}, {"restart": "yes"}, {"fallback": 7}, {"policy": "db"}],
+    [
+        {"name": ""},
+        {"config": "strict"},
+        {"recover": "reconnect"},
+        {"check": 7},
+        {"restart": "yes"},
+        {"fallback": 7},
+        {"policy": "db"},
+    ],
 )
 def test_an_impossible_service_is_refused_and_none_is_registered(manager, wrong):
     given = {"name": "never"} | wrong

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadworthy.resilience.window import FAR, PARTS, CountWindow, TimeWindow
+from roadworthy.resilience.window import FAR, MOST, PARTS, CountWindow, TimeWindow
 
 OUTCOMES = st.sampled_from(["good", "slow", "bad"])
 
@@ -97,3 +97,16 @@ def _uncounted(window, now):
     """Return how many good calls of the window came before its first mark."""
     first = next(at for at, _ in window._marks if at > now - SPAN)
     return len(range(now - SPAN + 100, first, 100))
+
+
+def test_a_window_of_time_that_is_full_of_failures_takes_bounded_memory_and_keeps_its_rate():
+    window = TimeWindow(3600 * 10**9)
+    due, now = 0, 0
+    for number in range(3 * MOST):  # every second call fails, a millisecond apart
+        now += 1_000_000
+        if now >= due:
+            due = window.mark(number, now)
+        window.failed(number, now)
+    calls, failures, _ = window.totals(3 * MOST, now)
+    assert len(window._bad) == MOST == failures
+    assert calls == 2 * MOST

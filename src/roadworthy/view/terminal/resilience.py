@@ -99,11 +99,16 @@ def services(found: Sequence[ServiceSummary], style: Style, now: float) -> list[
             UNKNOWN if one.breaker is None else Cell(words(one.breaker), _BREAKER[one.breaker]),
             f"{one.recovered} of {one.recoveries}" if one.recoveries else UNKNOWN,
             " ".join(word for word, can in (("recover", one.recover), ("restart", one.restart)) if can) or UNKNOWN,
-            _held(one.reason or one.last_error, one.since, one.until, one.by, now),
+            _held(one.reason or _last_error(one), one.since, one.until, one.by, now),
         ]
         for one in ordered
     ]
     return style.table(heads, rows)
+
+
+def _last_error(one: ServiceSummary) -> str:
+    """Return what is wrong now: of a service that works again the last error explains nothing."""
+    return "" if one.state is ServiceCondition.UP else one.last_error
 
 
 def features(found: Sequence[FeatureSummary], style: Style, now: float) -> list[str]:

@@ -29,6 +29,9 @@ Act = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 BEGUN = "begun"
 """The outcome of an act that goes on after the answer (a restart)."""
 
+_EMPTY = frozenset({b"", b"{}"})
+"""Bodies that say nothing; some clients always send one."""
+
 _ACTOR = re.compile(r"[A-Za-z0-9._@-]{1,64}\Z")
 _REASON = Parameter("reason", "string", "Why, in a few words; it is shown and kept in the audit trail.")
 _FOR = Parameter("for", "number", "Seconds after which it ends by itself; without it, when it is undone.")
@@ -100,6 +103,9 @@ class ResilienceViews:
             does = self._acts.get(name)
             if does is None:
                 raise Problem(501, "cannot-do", f"This agent cannot {words}.", "It has nothing that could do it.")
+            if (await request.body()).strip() not in _EMPTY:
+                # Passed over, a time limit in it would be none: what was meant for a minute would hold for good.
+                raise Problem(400, "no-body", "This takes no body.", "Put the parameters into the address: ?for=60")
             target = request.path_params.get("service") or request.path_params.get("name")
             try:
                 done = await does({**asked, "name": target, "actor": actor(request)})
