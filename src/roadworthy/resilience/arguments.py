@@ -33,7 +33,7 @@ class BadArgument(UsageError, ValueError):
         self._wanted = wanted
 
     def __reduce__(self) -> tuple[type[BadArgument], tuple[str, object, str]]:
-        """A copy, or one from another process, is made as this one was."""
+        """Say how a copy, also in another process, is made: as this one was."""
         return type(self), (self.field, self.value, self._wanted)
 
 
