@@ -60,6 +60,7 @@ class House:
             self.switches,
             Apps(),
             request=lambda what, slot: self.requests.append((what, slot)) or True,
+            slots=lambda: range(4),
             audit=lambda record: trail.append(state, record) or True,
             note=lambda _text, _level: None,
         )

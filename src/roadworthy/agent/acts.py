@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,11 +34,16 @@ WORKER: Final = "worker-"
 _SLOT: Final = re.compile("0|[1-9][0-9]{0,8}")
 """One way to write a number: each worker has one name, and so one cooldown."""
 
+NO_KEEPER = "a restart is not possible: the keeper has died"
+
 Act = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 
 class Acts:
-    """Does what is asked; ``request`` has workers restarted or reloaded (None: there is no keeper that could)."""
+    """Does what is asked.
+
+    ``request`` has workers restarted or reloaded (None: there is no keeper that could), ``slots`` are those there are.
+    """
 
     def __init__(
         self,
@@ -47,6 +52,7 @@ class Acts:
         apps: Apps,
         *,
         request: Callable[[str, int | None], bool] | None,
+        slots: Callable[[], Collection[int]],
         audit: Callable[[Mapping[str, object]], bool],
         note: Callable[[str, str], None],
     ) -> None:
@@ -54,6 +60,7 @@ class Acts:
         self._switches = switches
         self._apps = apps
         self._request = request
+        self._slots = slots
         self._audit = audit
         self._note = note
         self._busy: set[str] = set()
@@ -111,9 +118,11 @@ class Acts:
             )
         slot = name.removeprefix(WORKER)
         if name.startswith(WORKER) and _SLOT.fullmatch(slot):
+            if int(slot) not in self._slots():
+                raise unknown("worker", name, [f"{WORKER}{number}" for number in sorted(self._slots())])
             with self._once("restart", name):
                 begun = self._request("restart", int(slot))
-                words = "the worker is stopped and started" if begun else "there is no such worker, or no keeper"
+                words = "the worker is stopped and started" if begun else NO_KEEPER
                 made = _result("restart", name, "begun" if begun else "failed", words, ok=begun)
                 return self._done(made, asked, reason)
         service = self._service(asked)
@@ -132,7 +141,7 @@ class Acts:
             words = f"workers {', '.join(map(str, slots))} are replaced one after another"
         else:
             begun, words = self._request("reload", None), "the program's workers are replaced one after another"
-        said = words if begun else "a restart is not possible: the keeper has died"
+        said = words if begun else NO_KEEPER
         if before.detail:
             said = f"recovery failed ({before.detail}); {said}"
         outcome = "begun" if begun else "failed"

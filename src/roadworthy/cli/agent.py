@@ -148,6 +148,7 @@ class Composition:
             self.switches,
             self.control,
             request=self._request if self.supervisor is not None else None,
+            slots=lambda: () if self.supervisor is None else [one.slot for one in self.supervisor.members()],
             audit=lambda record: self.agent.attempt("audit", lambda: trail.append(self.places.state, record)),
             note=self._acted,
         )

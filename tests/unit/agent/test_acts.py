@@ -52,6 +52,7 @@ class House:
             self.switches,
             self.apps,
             request=self._request if keeper else None,
+            slots=lambda: range(4),
             audit=lambda record: self.records.append(record) or True,
             note=lambda text, level: self.notes.append((level, text)),
         )
@@ -141,8 +142,16 @@ async def test_a_restart_that_the_supervisor_refuses_has_failed(house):
     house.possible = False
     done = await house.do("restart_service", "database")
     assert (done["ok"], done["outcome"]) == (False, "failed")
-    done = await house.do("restart_service", "worker-9")
+    done = await house.do("restart_service", "worker-3")
     assert (done["ok"], done["outcome"]) == (False, "failed")
+
+
+async def test_a_worker_that_is_not_there_is_refused_with_those_that_are(house):
+    with pytest.raises(NotFound) as refused:
+        await house.do("restart_service", "worker-9")
+    assert refused.value.hint == "Known workers: worker-0, worker-1, worker-2, worker-3."
+    assert house.requests == []
+    assert house.records == []
 
 
 async def test_recover_and_restart_give_the_same_object(house):

@@ -53,6 +53,7 @@ class Program:
             self.switches,
             self,
             request=lambda _what, _slot: True,
+            slots=lambda: range(4),
             audit=lambda record: self.audited.append(record) or True,
             note=lambda _text, _level: None,
         )
