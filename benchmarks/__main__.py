@@ -72,7 +72,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Ours against the peers, as ratios.")
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(row.name for row in ROWS))
     parser.add_argument("--quick", action="store_true", help="see that everything runs; the figures decide nothing")
-    parser.add_argument("--beside", choices=("same", "free"), default="same", help="the CPU of keeper and agent")
+    parser.add_argument("--beside", choices=("same", "free"), default="free", help="the CPU of keeper and agent")
     parser.add_argument("--results", type=Path, metavar="FILE", help="where to write the results")
     return parser.parse_args()
 

@@ -18,7 +18,7 @@ class Plan:
     """
 
     quick: bool = False
-    beside: str = "same"
+    beside: str = "free"
 
     def pick(self, full: int, quick: int) -> int:
         """Return the number for this plan."""

@@ -16,7 +16,7 @@ WIDEST = 0.04
 SETTLE = 3.0
 """Seconds that both arms run before they are measured: the row is about a program that runs, not about its start."""
 
-PAIRS = 12
+PAIRS = 8
 QUICK_PAIRS = 3
 
 
