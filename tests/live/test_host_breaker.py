@@ -211,7 +211,8 @@ def test_four_processes_on_a_dead_backend_cost_it_threshold_and_probes_in_all(tm
 # Does what it is told, line by line, and answers each line with one.
 PUPPET = textwrap.dedent(
     """
-    import sys
+    import signal, sys
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may have had it ignored
     import roadworthy
     from roadworthy.resilience import BreakerOpen, CircuitBreaker, Policy
 
