@@ -125,10 +125,13 @@ def test_hedges_and_denied_retries_are_counted(seen):
     import asyncio
 
     hedged = Policy("hedged", hedge=Hedge(after=0.005))
+    runs = []
 
     @hedged
     async def work():
-        await asyncio.sleep(0.05)
+        runs.append(1)
+        if len(runs) == 1:
+            await asyncio.Event().wait()  # never: only the hedge comes to an end
 
     asyncio.run(work())
     assert seen.count("resilience.hedges", policy="hedged") == 1
