@@ -20,7 +20,8 @@ compile() { # compile OUTPUT ARGUMENT...
     --no-emit-index-url --no-emit-find-links --output-file "$output" "$@" >/dev/null
 }
 
-compile requirements.lock pyproject.toml --all-extras "$@"
+# What `make run` installs: the vendors' clients of the secret stores are large, and only who uses one needs it.
+compile requirements.lock pyproject.toml --extra log --extra postgres --extra redis --extra secrets --extra terminal "$@"
 compile requirements-build.lock --group build --constraints requirements.lock "$@"
 compile requirements-dev.lock pyproject.toml --all-extras --group dev \
   --constraints requirements.lock --constraints requirements-build.lock "$@"

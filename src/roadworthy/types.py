@@ -6,10 +6,13 @@ seconds since the epoch, durations are seconds. A figure that was not measured i
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, NoReturn, Protocol, Self, final
+
+from roadworthy import _known
 
 SNAPSHOT_SCHEMA = 1
 """Version of the JSON form of :class:`Snapshot`; it grows only when a reader of the old form would break."""
@@ -94,6 +97,80 @@ class Liveness(StrEnum):
     STALLED = "stalled"
     NOT_PROGRESSING = "not_progressing"
     UNKNOWN = "unknown"
+
+
+@final
+class Secret:
+    """A value that shows itself as ``[redacted]`` wherever it is printed, formatted, logged or serialised.
+
+    :meth:`reveal` returns it. From its making on, redaction takes the value itself out of every text, too. ``name``
+    says in errors which secret it is. It is compared in constant time, is not pickled, and is copied as itself.
+    """
+
+    __slots__ = ("_name", "_value")
+
+    def __init__(self, value: str, name: str = "") -> None:
+        self._value = value
+        self._name = name
+        _known.add(value)
+
+    @property
+    def name(self) -> str:
+        """Return what the secret is called, empty when nobody said."""
+        return self._name
+
+    def reveal(self) -> str:
+        """Return the value."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret({self._name!r}, {_known.REDACTED})" if self._name else f"Secret({_known.REDACTED})"
+
+    def __str__(self) -> str:
+        return _known.REDACTED
+
+    def __format__(self, spec: str) -> str:
+        return format(_known.REDACTED, spec)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        message = f"{self!r} is not pickled: its value would be readable; hand over where it is kept instead"
+        raise TypeError(message)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> Any:  # noqa: ANN401 - pydantic's own type
+        """Let pydantic take a string (or a Secret) and give out ``[redacted]``."""
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_plain_validator_function(
+            cls._validated,
+            serialization=core_schema.plain_serializer_function_ser_schema(str),
+        )
+
+    @classmethod
+    def _validated(cls, given: object) -> Secret:
+        if isinstance(given, Secret):
+            return given
+        if not isinstance(given, str):
+            message = "a secret is a text"
+            raise ValueError(message)  # noqa: TRY004 - what pydantic turns into its own error
+        return cls(given)
 
 
 @dataclass(frozen=True, slots=True)

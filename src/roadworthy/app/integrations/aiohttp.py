@@ -42,11 +42,14 @@ def install_protocol(module: ModuleType) -> None:
 
 
 def install_response(module: ModuleType) -> None:
-    """Have a lame duck's answers close their connection."""
+    """Have a lame duck's answers close their connection.
+
+    aiohttp prepares a streamed answer again when it is over; its header is out by then and what it said must stand.
+    """
 
     def make(original: Any) -> Any:
         def prepare(self: Any, request: Any) -> Any:
-            if lame_duck.active:
+            if lame_duck.active and not self.prepared:
                 self.force_close()
             return original(self, request)
 

@@ -60,11 +60,17 @@ def install_asgi(module: ModuleType) -> None:
 
 
 def install_response(module: ModuleType) -> None:
-    """Have a lame duck's answers close their connection."""
+    """Have a lame duck's answers close their connection.
+
+    gunicorn asks twice: for the header, and again once the answer is out. What the header said must stand: a connection
+    that is closed after ``keep-alive`` was promised fails the client's next request.
+    """
 
     def make(original: Any) -> Any:
         def should_close(self: Any) -> Any:
-            return True if lame_duck.active else original(self)
+            if lame_duck.active and not self.headers_sent:
+                self.force_close()
+            return original(self)
 
         return should_close
 
