@@ -28,6 +28,7 @@ VERBS = {
     "policy": ("roadworthy.cli.policy:policy", "Show policies and their breakers; force or reset one."),
     "service": ("roadworthy.cli.service:service", "Show services; recover, restart, degrade or restore one."),
     "feature": ("roadworthy.cli.feature:feature", "Show features; switch one off or on."),
+    "config": ("roadworthy.cli.config:config", "Show, explain, check and change settings."),
     "log-level": ("roadworthy.cli.log_level:log_level", "Set the log level of a running program, and take it back."),
     "stacks": ("roadworthy.cli.stop:stacks", "Show what every thread of a program is doing."),
 }
