@@ -17,12 +17,12 @@ FIELDS: Final = ("at", "actor", "act", "target", "reason", "result")
 
 
 def append(state: Path, record: Mapping[str, object]) -> None:
-    """Append one record to the trail in ``state``; ``at`` is in wall seconds.
+    """Append one record to the trail in ``state``; ``at`` is in wall seconds, and what is beyond the fields stays.
 
     Raises :class:`Exhausted` (disk full) or :class:`Unavailable`; a line is written whole or counts as not written.
     """
     path = state / FILE
-    line = json.dumps({name: record.get(name) for name in FIELDS}, ensure_ascii=False).encode() + b"\n"
+    line = json.dumps({**dict.fromkeys(FIELDS), **record}, ensure_ascii=False).encode() + b"\n"
     try:
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:

@@ -163,9 +163,14 @@ def of_secrets(keys: Keys, secret_of: Callable[[str], Secret | None] | None) -> 
     return layer
 
 
-def of_toml(keys: Keys, path: Path, *, shown: str, below: tuple[str, ...] = (), strict: bool = True) -> Layer:
-    """Return what a TOML file has, below ``below`` (``[tool.roadworthy]`` of ``pyproject.toml``)."""
-    layer = Layer("pyproject" if below else "toml")
+def of_toml(
+    keys: Keys, path: Path, *, shown: str, below: tuple[str, ...] = (), strict: bool = True, leave: str = "app"
+) -> Layer:
+    """Return what a TOML file has, below ``below`` (``[tool.roadworthy]`` of ``pyproject.toml``).
+
+    The section ``leave`` is somebody else's: ``[app]`` is the application's own.
+    """
+    layer = Layer("pyproject" if below[:1] == ("tool",) else "toml")
     text = _read(layer, path, shown)
     if text is None:
         return layer
@@ -177,7 +182,8 @@ def of_toml(keys: Keys, path: Path, *, shown: str, below: tuple[str, ...] = (), 
     for name in below:
         tree = tree.get(name) if isinstance(tree, dict) else None
     if isinstance(tree, dict):
-        _walk(_Walk(layer, keys, shown, positions.toml_lines(text), below, strict), tree, ())
+        own = {name: value for name, value in tree.items() if name != leave}
+        _walk(_Walk(layer, keys, shown, positions.toml_lines(text), below, strict), own, ())
     elif tree is not None:
         layer.issues.append(Issue(".".join(below), "is no table", Origin(layer.source, shown)))
     return layer
