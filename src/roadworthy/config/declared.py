@@ -19,7 +19,8 @@ if typing.TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 SHELL: Final = frozenset({
-    "PATH", "HOME", "USER", "SHELL", "PWD", "LANG", "TERM", "TMPDIR", "HOSTNAME", "LOGNAME", "DISPLAY", "EDITOR", "MAIL",
+    "PATH", "HOME", "USER", "SHELL", "PWD", "LANG", "TERM", "TMPDIR", "HOSTNAME", "LOGNAME",
+    "DISPLAY", "EDITOR", "MAIL",
 })  # fmt: skip
 """Variables that every process has: no setting takes them by its plain name."""
 

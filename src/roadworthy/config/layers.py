@@ -87,14 +87,19 @@ def _put(layer: Layer, key: Key, value: object, origin: Origin) -> None:
     layer.entries[key.name] = Candidate(made, origin)
 
 
-def of_environment(keys: Keys, environ: Mapping[str, str]) -> Layer:
-    """Return what the process environment has; an empty variable counts as not set."""
+def of_environment(keys: Keys, environ: Mapping[str, str], *, strays: bool = True) -> Layer:
+    """Return what the process environment has; an empty variable counts as not set.
+
+    With ``strays``, variables that have the prefix and are no setting are warned about.
+    """
     layer = Layer("environment")
-    _variables(layer, keys, {name: (value, f"environment variable {name}") for name, value in environ.items()})
+    _variables(
+        layer, keys, {name: (value, f"environment variable {name}") for name, value in environ.items()}, strays=strays
+    )
     return layer
 
 
-def of_dotenv(keys: Keys, path: Path, *, shown: str) -> Layer:
+def of_dotenv(keys: Keys, path: Path, *, shown: str, strays: bool = True) -> Layer:
     """Return what a ``.env`` file has, by the names of variables."""
     layer = Layer("dotenv")
     text = _read(layer, path, shown)
@@ -103,11 +108,11 @@ def of_dotenv(keys: Keys, path: Path, *, shown: str) -> Layer:
     parsed = dotenv.parse(text)
     layer.issues += [Issue("", what, Origin("dotenv", f"{shown}:{line}")) for line, what in parsed.errors]
     rows = {name: (entry.value, f"{shown}:{entry.line} ({name})") for name, entry in parsed.entries.items()}
-    _variables(layer, keys, rows)
+    _variables(layer, keys, rows, strays=strays)
     return layer
 
 
-def _variables(layer: Layer, keys: Keys, rows: Mapping[str, tuple[str, str]]) -> None:
+def _variables(layer: Layer, keys: Keys, rows: Mapping[str, tuple[str, str]], *, strays: bool) -> None:
     begin = f"{keys.prefix}_" if keys.prefix else ""
     known: set[str] = set()
     for key in keys.by_name.values():
@@ -126,7 +131,7 @@ def _variables(layer: Layer, keys: Keys, rows: Mapping[str, tuple[str, str]]) ->
                 layer.issues.append(Issue(key.name, text, Origin(layer.source, where), error=False))
         spoken = with_unit(key, value) if first in key.durations else value
         _put(layer, key, spoken, Origin(layer.source, where))
-    for name in rows:
+    for name in rows if strays else ():
         if begin and name.startswith(begin) and name not in known and name.removeprefix(begin) not in OURS:
             like = nearest(name, [one for one in known if one.startswith(begin)])
             hint = f"Did you mean {like}?" if like else ""
