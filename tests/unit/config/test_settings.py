@@ -67,7 +67,7 @@ def test_values_are_read_by_section_and_attribute_and_know_their_origin(tmp_path
     assert (found.environment, found.debug, found.monitoring.enabled) == ("staging", True, False)
     assert (found.performance.target_fps, found.performance.movement_range) == (30, 2.5)
     assert str(found.origin("performance.target_fps")) == ".env:2 (TARGET_FPS)"
-    assert str(found.origin("performance.movement_range")) == "config/staging.json:3"
+    assert str(found.origin("performance.movement_range")) == "config/staging.json:1"
     assert str(found.origin("monitoring.enabled")) == "roadworthy.toml:3"
     assert str(found.origin("environment")) == "environment variable ENV"
     assert str(found.origin("workers")) == "default"
@@ -188,7 +188,9 @@ def test_debug_means_level_debug_unless_that_is_set(tmp_path):
     assert loaded(tmp_path, DEBUG="1", LOG_LEVEL="warning").log_level == "WARNING"
 
 
-def test_a_named_environment_feeds_its_profile(tmp_path):
+def test_a_named_environment_feeds_its_profile(tmp_path, monkeypatch):
+    values = {"cloud": {"WORKERS": "4"}, "codespaces": {"CORS_ORIGINS": "*"}}
+    monkeypatch.setattr(module.profiles, "profile", lambda named, _environ: (named, values.get(named, {})))
     assert loaded(tmp_path, DGT_ENVIRONMENT="cloud").workers == 4
     assert loaded(tmp_path, ENV="cloud").workers == 1
     assert loaded(tmp_path, ENV="codespaces").cors_origins == ["*"]
