@@ -298,7 +298,7 @@ def _read(layer: Layer, path: Path, shown: str) -> str | None:
         layer.issues.append(Issue("", f"{shown} is larger than 1 MiB", Origin(layer.source, shown)))
         return None
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         layer.issues.append(Issue("", "is no UTF-8", Origin(layer.source, f"{shown}:{line}")))
