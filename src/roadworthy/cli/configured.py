@@ -137,8 +137,13 @@ def profile_source() -> Callable[[str | None, Mapping[str, str]], tuple[str, Map
 
 
 def told(loaded: Loaded) -> None:
-    """Print the warnings of a configuration, each on a line of standard error."""
+    """Print the warnings of a configuration, each on a line of standard error.
+
+    Sections of a JSON file that are the application's own are told by ``config check`` alone.
+    """
     for issue in loaded.warnings:
+        if issue.origin is not None and issue.origin.source == "json" and not issue.hint:
+            continue
         warn(f"{issue}. {issue.hint}".rstrip(". ") if issue.hint else str(issue))
 
 
