@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from roadworthy import __version__, _clock
-from roadworthy.agent import garbage, trail
+from roadworthy.agent import garbage
 from roadworthy.agent.acts import WORKER, Acts
 from roadworthy.agent.asked import line
 from roadworthy.agent.baselines import Baselines
@@ -44,6 +44,7 @@ from roadworthy.cli.running import clear_away
 from roadworthy.config.places import Places, make
 from roadworthy.config.values import RunSettings
 from roadworthy.errors import ConfigurationError, RoadworthyError, Unavailable
+from roadworthy.log import trail
 from roadworthy.types import History, WorkerState
 from roadworthy.view import reports
 from roadworthy.view.web.app import PUBLIC, routes
