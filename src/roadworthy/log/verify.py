@@ -279,7 +279,9 @@ def _explain(line: Line, at: Link, everything: list[tuple[Line, Link | None]]) -
     twice = link is not None and sum(one is not None and one.hash == link.hash for _, one in everything) > 1
     wanted = at.seq + 1
     if link is None:
-        what, detail = (INSERTED, "no record of the chain") if is_next else (CHANGED, f"record {wanted} is not whole")
+        what, detail = (
+            (INSERTED, "no record of the chain") if is_next else (CHANGED, f"record {wanted} is not what its hash says")
+        )
     elif is_next and (twice or link.seq <= at.seq):
         what, detail = INSERTED, f"a record with the number {link.seq} stands where {wanted} follows"
     elif later and link.seq > wanted:
