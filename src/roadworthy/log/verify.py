@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from roadworthy.errors import NotFound, Unavailable, UsageError
 from roadworthy.log import chain, trail
+from roadworthy.log import head as heads
 from roadworthy.log.chain import GENESIS, Link
 
 CHANGED: Final = "changed"
@@ -128,7 +129,7 @@ def _look(folder: str) -> tuple[tuple[int, str] | None, list[tuple[str, int]]]:
         files = []
     except OSError as error:
         raise _unreadable(folder, error) from error
-    told = trail.head(folder)
+    told = heads.read(folder)
     if not files and told is None:
         raise NotFound(
             f"there is no audit trail in {folder}",
