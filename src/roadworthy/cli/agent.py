@@ -40,7 +40,7 @@ from roadworthy.arena.control import ControlWriter
 from roadworthy.arena.identity import start_ticks
 from roadworthy.cli.errors import show
 from roadworthy.cli.orphaned_output import OrphanedOutput
-from roadworthy.cli.running import clear_away
+from roadworthy.cli.running import clear_away, look
 from roadworthy.config.places import Places, make
 from roadworthy.config.values import RunSettings
 from roadworthy.errors import ConfigurationError, RoadworthyError, Unavailable
@@ -113,6 +113,7 @@ class Composition:
         self.acts = self._acts(picture)
         if index is not None:
             self._adopt(index)
+            self._keeper_lost()
         self.agent.subscribe(lambda _snapshot: self._schedule())
         server = self._server()
         await self.control.start()
@@ -249,6 +250,9 @@ class Composition:
         if self.supervisor is None:
             return
         self._kept = False
+        told = any(member.pid is not None for member in self.supervisor.members())
+        if not told and (index := self._left_behind()) is not None:
+            self._adopt(index)  # it died before it could tell us of the program
         self.agent.keeper_lost()
         self.supervisor.keeper_lost(_clock.monotonic())
         self._watch_members()
@@ -286,19 +290,14 @@ class Composition:
 
     def _left_behind(self) -> dict[str, Any] | None:
         """Return the index that a dead keeper left, when its workers still run; None otherwise."""
-        try:
-            index: dict[str, Any] = json.loads((self.places.run / "keeper.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            return None
-        alive = any(row["pid"] and start_ticks(row["pid"]) == row["start_ticks"] for row in index.get("slots", ()))
-        return index if alive else None
+        found = look(self.places)
+        return dict(found.index) if found.workers else None
 
     def _adopt(self, index: dict[str, Any]) -> None:
         assert self.supervisor is not None  # noqa: S101 - called only with one
         now = _clock.monotonic()
         self.supervisor.handle({"t": "state", **index, "exits": []}, now)
         self.agent.program_started = index.get("started_wall")
-        self._keeper_lost()
 
     # -- what people and the program ask
 
@@ -457,7 +456,7 @@ class Composition:
             self.link.close()
         if self._kept:
             return  # the keeper clears away
-        if any(one.state in _LIVING for one in self.agent.members()):
+        if any(one.state in _LIVING for one in self.agent.members()) or self._left_behind() is not None:
             (self.places.run / "agent.json").unlink(missing_ok=True)
         else:
             clear_away(self.places)
