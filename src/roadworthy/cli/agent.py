@@ -31,7 +31,7 @@ from roadworthy.agent.log_levels import LogLevels
 from roadworthy.agent.loop import Agent
 from roadworthy.agent.resilience import Resilience
 from roadworthy.agent.server import Server, new_token
-from roadworthy.agent.statefiles import write_atomically
+from roadworthy.agent.statefiles import remove_half_written, write_atomically
 from roadworthy.agent.supervisor import Supervisor
 from roadworthy.agent.switches import Switches
 from roadworthy.agent.watchfiles import EVERY as SOURCES_EVERY
@@ -65,6 +65,7 @@ class Composition:
     def __init__(self, settings: RunSettings, places: Places) -> None:
         self.settings = settings
         self.places = places
+        remove_half_written(places.state)
         self.history = open_history(lambda: _history(settings, places))
         self.page = ControlWriter(places.arena)
         self._lame: list[int] = []
