@@ -43,7 +43,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def remove_half_written(folder: Path) -> None:
-    """Remove what writers that were killed left below ``folder``; that of a process which lives may become a file yet."""
+    """Remove what killed writers left below ``folder``; what one that lives has begun may become a file yet."""
     for path in folder.rglob(".*.*"):
         writer = path.suffix[1:]
         if writer.isdecimal() and path.is_file() and not _lives(int(writer)):
