@@ -25,7 +25,7 @@ def replace(path: Path, data: bytes) -> None:
     After a crash at any point the old or the new one is there. Raises Exhausted or Unavailable, the old one then stays.
     """
     path = path.resolve()  # a link stays a link: what it leads to is replaced
-    beside = path.with_name(f".{path.name}.new")
+    beside = path.with_name(f".{path.name.lstrip('.')}.new")
     try:
         beside.unlink(missing_ok=True)  # what a crash has left
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -59,7 +59,9 @@ def locked(path: Path) -> Iterator[None]:
     path = path.resolve()
     try:
         handle = os.open(
-            path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            path.with_name(f".{path.name.lstrip('.')}.lock"),
+            os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW,
+            0o600,
         )
     except OSError as error:
         raise cannot_write(path, error) from error
