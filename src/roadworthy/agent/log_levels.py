@@ -66,4 +66,7 @@ class LogLevels:
 
     def verb(self, message: Mapping[str, Any]) -> Mapping[str, Any]:
         """Answer ``log-level`` of the command line: ``{"logger": name, "level": word}``."""
-        return {"what": self.set(str(message.get("logger") or ""), str(message.get("level")))}
+        logger = str(message.get("logger") or "")
+        before = self._levels.get(logger, DEFAULT).lower()
+        what = self.set(logger, str(message.get("level")))
+        return {"what": what, "old": before, "new": self._levels.get(logger, DEFAULT).lower()}

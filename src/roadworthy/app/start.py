@@ -15,7 +15,7 @@ from roadworthy.app import guard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from roadworthy.arena.writer import Arena
 
@@ -173,6 +173,10 @@ def _bring_up(app: str | None) -> None:
     atexit.register(_close)
     os.register_at_fork(after_in_child=_after_fork)
     arena.after_fork_hooks.append(_in_child)
+    from roadworthy.log import security
+
+    security.belongs_to(_app, guard.failed)
+    security.on_security_event(_show_security)
     hooks, _when_started[:] = _when_started[:], []
     for hook in hooks:
         _call(hook, arena)
@@ -181,6 +185,19 @@ def _bring_up(app: str | None) -> None:
 
     when_used(_show_policies)
     outward.when_used(_show_services)
+
+
+def _show_security(record: Mapping[str, object]) -> None:
+    """Put a security event into the flight recorder."""
+    if _arena is None:
+        return
+    from roadworthy.app import context
+    from roadworthy.log.security import LEVELS
+
+    kind, data = str(record["event_type"]), record["data"]
+    told = {"event": kind, **(data if isinstance(data, dict) else {})}
+    text = context.line(f"security: {kind}: {record['description']}")
+    _arena.event("log", LEVELS[str(record["severity"])], "security", text, context.plain(told))
 
 
 def _show_policies() -> None:

@@ -13,14 +13,15 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from roadworthy import __version__, _clock
-from roadworthy.agent import garbage, trail
+from roadworthy.agent import garbage
 from roadworthy.agent.acts import WORKER, Acts
 from roadworthy.agent.asked import line
+from roadworthy.agent.auditor import Auditor
 from roadworthy.agent.baselines import Baselines
 from roadworthy.agent.control import Control, Verb, supervisor_verbs
 from roadworthy.agent.history.late import open_history
@@ -71,6 +72,7 @@ class Composition:
         self._lame: list[int] = []
         self.switches = Switches(places.state, self._publish)
         self.log_levels = LogLevels(places.arena, self._publish)
+        self.auditor = Auditor(places.state, settings.app, self._attempt)
         self._publish()
         self.link: KeeperLink | None = None
         self.supervisor: Supervisor | None = None
@@ -99,16 +101,20 @@ class Composition:
                 port_open=self._port_open if self.settings.port is not None else None,
                 drained=self._drained,
             )
-        verbs: dict[str, Any] = {"stacks": self._stacks, "log-level": self.log_levels.verb}
+        verbs: dict[str, Any] = {
+            "stacks": self._stacks,
+            "log-level": self.auditor.verb("log-level", self.log_levels.verb),
+        }
         if self.supervisor is not None:
-            verbs |= supervisor_verbs(
+            asked = supervisor_verbs(
                 self._request, lambda: self.supervisor is not None and self.supervisor.ready, self.settings.app
             )
-            verbs["stop-comes"] = self._stop_comes
+            asked["stop-comes"] = self._stop_comes
+            verbs |= {what: verb if what == "ping" else self.auditor.verb(what, verb) for what, verb in asked.items()}
             verbs["restart"] = self._restart_verb(verbs["restart"])
         else:
             verbs["ping"] = self._ping
-        self.control = Control(self.places.run / "agent.sock", verbs)
+        self.control = Control(self.places.run / "agent.sock", verbs, refused=self.auditor.refused)
         picture = Resilience(self.switches, self.control)
         self.agent = Agent(self.settings, self.places, self.history, self.supervisor, self.link, self.control, picture)
         self.acts = self._acts(picture)
@@ -142,6 +148,9 @@ class Composition:
             await asyncio.wait(tasks, timeout=2)
             await self._close()
 
+    def _attempt(self, subject: str, act: Callable[[], object]) -> bool:
+        return self.agent.attempt(subject, act)
+
     def _acts(self, picture: Resilience) -> Acts:
         for notice in self.switches.notices:
             self.agent.note(notice, level="error")
@@ -151,7 +160,7 @@ class Composition:
             self.control,
             request=self._request if self.supervisor is not None else None,
             slots=lambda: () if self.supervisor is None else [one.slot for one in self.supervisor.members()],
-            audit=lambda record: self.agent.attempt("audit", lambda: trail.append(self.places.state, record)),
+            audit=self.auditor.record,
             note=self._acted,
         )
 
@@ -163,7 +172,9 @@ class Composition:
         settings = self.settings
         token = new_token(self.places.run / "token")
         controls = (
-            {"restart": self._begin("restart"), "reload": self._begin("reload")} if self.supervisor is not None else {}
+            {what: self.auditor.view(what, self._begin(what)) for what in ("restart", "reload")}
+            if self.supervisor is not None
+            else {}
         )
         server = Server(
             routes(
@@ -180,6 +191,7 @@ class Composition:
             allowed_hosts=settings.allowed_hosts,
             probe_bind=settings.probe_bind,
             public=PUBLIC,
+            refused=self.auditor.refused,
         )
         before = self._before()
         if before is not None and not settings.ops_port_given:
@@ -227,6 +239,8 @@ class Composition:
         kind = message.get("t")
         self.agent.keeper_says(message)
         self.supervisor.handle(message, now)
+        if kind == "asked" and message.get("what") != "exit":
+            self.auditor.signalled(str(message.get("what")), message.get("signal"))
         if kind == "asked" and message.get("what") == "exit":
             self.ended.set()
         elif kind in {"started", "stopped", "asked", "failed"}:
