@@ -14,12 +14,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import re
 
-_KEYED = Pattern(
-    r"""
-    (?:(?<![A-Za-z0-9_])|(?<=%[0-9A-Fa-f][0-9A-Fa-f]))
-    (?P<key>[A-Za-z][A-Za-z0-9_.\-]{1,63}|[A-Za-z]{2,20}[ ][A-Za-z]{2,20})
+_NAME = r"""
+    (?P<key>[A-Za-z_][A-Za-z0-9_.\-]{1,63}+|[A-Za-z]{2,20}+[ ][A-Za-z]{2,20}+)
     (?P<sep>(?:\\*["']|%22|&quot;|&\#34;)?\]?\s{0,9}(?:[:=]{1,3}>?|->|%3[AaDd])(?:%20|\+|\s{0,9}))
-    (?P<value>
+"""
+_KEY = Pattern(r"(?<![A-Za-z0-9_])" + _NAME, verbose=True)
+_KEY_ENCODED = Pattern(r"(?:(?<![A-Za-z0-9_])|(?<=%[0-9A-Fa-f][0-9A-Fa-f]))" + _NAME, verbose=True)
+_VALUE = Pattern(
+    r"""
         (?:"\"\"|''').*?(?:"\"\"|'''|\Z)
       | [bBuUrRfF]{0,2}(?P<quote>\\*["']|%22|&quot;|&\#34;)(?:(?!(?P=quote))(?:\\{3,}["']|\\.|.))*(?P=quote)?
       | \[redacted\] | \[email\] | \[card\]
@@ -28,15 +30,15 @@ _KEYED = Pattern(
       | [\[({]
       | (?:[A-Za-z]{3,12}[ ](?=[^\s"',;]*[0-9=]|\[redacted\]))?[^\s,;&"'<>(){}]+
         (?:[,;&(<>]+(?![^\s]*[=:])(?!\[)[^\s,;&"'<>(){}\]]+)*
-    )
     """,
     verbose=True,
     dotall=True,
 )
 _SAYS_NOTHING = frozenset({"", "none", "null", "nil", "true", "false", "undefined", "unset", "empty", "...", "-", "*"})
 _PLACEHOLDER = Pattern(r"%(?:\([a-z_]+\))?[srda](?:\\n)?\Z")
-_PHRASES = ("passphrase", "phrase", "mnemonic")
+_LONG_KEY = 24
 _OPENING = frozenset("\"'([{")
+_PHRASES = ("passphrase", "phrase", "mnemonic")
 _LINE = Pattern(r"[^\n,;\"'{}]*")
 
 _WHOLE_LINE = Pattern(
@@ -53,7 +55,7 @@ _SAID = Pattern(
       | (?:password|passwd|passphrase|passcode|secret|token|api[ _-]?key)
         (?:[ ](?:for|of)[ ]\S{{1,64}})?(?:[ ]is|[ ]was|[ ]=)?:?[ \t]+
         (?=\S*[0-9])(?=\S*[A-Za-z])(?![^\s"']*[=:(/\[<{{]) (?=\S{{6}})
-      | (?-i:\bAUTH[ ](?:PLAIN[ ]|LOGIN[ ])?|\bPASS[ ]|\bLOGIN[ ]\S+[ ]) (?=\S*[0-9])(?=\S{{6}})(?![^\s"']*[=:(/\[<{{])
+      | (?-i:\bAUTH[ ](?:PLAIN[ ]|LOGIN[ ])?|\bPASS[ ]) (?=\S*[0-9])(?=\S{{6}})(?![^\s"']*[=:(/\[<{{])
     )
     (?:{_QUOTED}|[^\s"'<>(){{}},;]+)
     """,
@@ -97,11 +99,11 @@ _INPUT = Pattern(r"(?m)^(?P<before>(?P<key>[\w.\-]{2,64})\n[^\n]*?input_value=)(
 _TOOLS = Pattern(
     r"""
     (?P<before>
-        \b(?:curl|wget|smbclient)\b [^\n|;]*? [ ](?:-u|-U|--user|--proxy-user)[ =]?["']?[^\s:%"']{1,64}[:%]
-      | \bmysql(?:dump|admin|import)?\b [^\n|;]*? [ ]-p(?=[^\s])
+        \b(?:curl|wget|smbclient)\b [^\n|;]{0,400}? [ ](?:-u|-U|--user|--proxy-user)[ =]?["']?[^\s:%"']{1,64}[:%]
+      | \bmysql(?:dump|admin|import)?\b [^\n|;]{0,400}? [ ]-p(?=[^\s])
       | \bsshpass[ ]+-p[ ]*["']?
-      | \bredis-cli\b [^\n|;]*? [ ]-a[ ]+["']?
-      | \b(?:docker|podman|helm|skopeo)\b [^\n|;]*? [ ]login\b [^\n|;]*? [ ]-p[ ]+["']?
+      | \bredis-cli\b [^\n|;]{0,400}? [ ]-a[ ]+["']?
+      | \b(?:docker|podman|helm|skopeo)\b [^\n|;]{0,400}? [ ]login\b [^\n|;]{0,400}? [ ]-p[ ]+["']?
     )
     [^\s"']+
     """,
@@ -126,7 +128,7 @@ def without_keyed(text: str, low: str) -> str:
         text = _ELEMENT.sub(_without_rest, text)
         if "<key>" in low:
             text = _PLIST.sub(_without_rest, text)
-    text = _by_key(text)
+    text = _by_key(text, _KEY_ENCODED if "%3" in low else _KEY)
     if "--" in low or " -" in low:
         text = _FLAG.sub(_without_flag, text)
     return without_said(text, low)
@@ -134,7 +136,7 @@ def without_keyed(text: str, low: str) -> str:
 
 def without_said(text: str, low: str) -> str:
     """Return ``text`` without what a sentence calls a password (``the password is …``): only what looks like one."""
-    if "pass" in low or "token" in low or "secret" in low or "key" in low or "auth" in low or "identified" in low or "login " in low:
+    if "pass" in low or "token" in low or "secret" in low or "key" in low or "auth" in low or "identified" in low:
         text = _SAID.sub(rf"\g<before>{REDACTED}", text)
     return text
 
@@ -144,24 +146,22 @@ def without_tools(text: str) -> str:
     return _TOOLS.sub(rf"\g<before>{REDACTED}", text)
 
 
-def _by_key(text: str) -> str:
+def _by_key(text: str, keys: Pattern) -> str:
     pieces: list[str] = []
     done = at = 0
-    while (found := _KEYED.search(text, at)) is not None:
-        value = found["value"]
-        if (
-            not secret_key(found["key"])
-            or _says_nothing(found["key"], value, text[found.end() : found.end() + 1])
-            or (found["quote"] is None and value[-1] in "=:" and text[found.end() : found.end() + 1] in _OPENING)
-        ):
-            at = found.start("value")  # what looks like its value may be the next key: "A0= password: …"
+    while (name := keys.search(text, at)) is not None:
+        at = name.end()  # what looks like a value may be the next key: "A0= password: …"
+        if not secret_key(name["key"]) or (found := _VALUE.match(text, at)) is None:
+            continue
+        value, quote = found[0], found["quote"]
+        follows = text[found.end() : found.end() + 1]
+        if _says_nothing(name["key"], value, follows) or (quote is None and _is_key(value, follows)):
             continue
         if value.startswith("//"):  # a scheme such as "secret://name" is an address, not a value
             at = found.end()
             continue
-        at = _end_of_value(text, found)
-        pieces += text[done : found.start("value")], _in_place_of(value, found["quote"])
-        done = at
+        pieces += text[done:at], _in_place_of(value, quote)
+        done = at = _end_of_value(text, name["key"], found)
     return "".join(pieces) + text[done:] if pieces else text
 
 
@@ -177,6 +177,13 @@ def _says_nothing(key: str, value: str, follows: str) -> bool:
     return follows not in {"(", "["} and last == bare.rpartition(".")[2].strip("_")
 
 
+def _is_key(value: str, follows: str) -> bool:
+    """Return whether what looks like a value is rather the next key: ``invalid credentials: password='…'``."""
+    if value[-1] not in "=:" or follows not in _OPENING or len(value) > _LONG_KEY:
+        return False
+    return secret_key(value[:-1]) or value[:-1].isalpha()
+
+
 def _in_place_of(value: str, quote: str | None) -> str:
     """Return what stands for a value: in its quotes, if it had any, and with the end of the line that it took."""
     if quote is None:
@@ -185,15 +192,15 @@ def _in_place_of(value: str, quote: str | None) -> str:
     return f"{value[:begin]}{REDACTED}{quote if value.endswith(quote, begin) else ''}"
 
 
-def _end_of_value(text: str, found: re.Match[str]) -> int:
+def _end_of_value(text: str, key: str, found: re.Match[str]) -> int:
     """Return where a value ends: with the bracket that closes it, with the line where it is a phrase."""
     end = found.end()
-    value = found["value"]
+    value = found[0]
     if value in "[({":
         return _closed(text, end - 1)
     if found["quote"] is None and value[:1] != "[" and text[end : end + 1] in {"(", "{"}:
         return _closed(text, end)
-    if found["quote"] is None and found["key"].lower().endswith(_PHRASES):
+    if found["quote"] is None and key.lower().endswith(_PHRASES):
         line = _LINE.match(text, end)
         return end if line is None else line.end()
     return end

@@ -21,7 +21,8 @@ _PLAIN |= {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 _PLAIN |= {0x2236: ":", 0xA789: ":", 0xFE55: ":", 0xFE66: "=", 0x2261: "="}
 _PLAIN |= {ord(char): plain for char, plain in _QUOTES.items()}
 _FOLD = _PLAIN | {ord(char): plain for char, plain in _LOOKALIKES.items()}
-_ANY = Pattern("[" + "".join([f"\\U{code:08x}" for code in _PLAIN]) + "]")
+_ANY = Pattern("[" + "".join([f"\\U{code:08x}" for code in _FOLD]) + "]")
+_ANY_PLAIN = Pattern("[" + "".join([f"\\U{code:08x}" for code in _PLAIN]) + "]")
 _MIXED = Pattern(f"[A-Za-z][{''.join(_LOOKALIKES)}]|[{''.join(_LOOKALIKES)}][A-Za-z]")
 
 
@@ -29,6 +30,8 @@ def plain_form(text: str) -> str:
     """Return ``text`` as a reader takes it: without colours and what is not seen, wide and look-alike letters plain."""
     if "\x1b" in text:
         text = _COLOUR.sub("", text)
-    if _MIXED.search(text) is not None:
+    if _ANY.search(text) is None:
+        return text
+    if _MIXED.search(text) is not None:  # letters of two scripts in one word
         return text.translate(_FOLD)
-    return text.translate(_PLAIN) if _ANY.search(text) is not None else text
+    return text.translate(_PLAIN) if _ANY_PLAIN.search(text) is not None else text

@@ -234,7 +234,6 @@ CASES: dict[str, str] = {
     "gitlab header": "PRIVATE-TOKEN: §S",
     "smtp": "send: 'AUTH PLAIN §S\\r\\n'",
     "ftp": "*cmd* 'PASS §S'",
-    "imap": "> LOGIN bob §S",
     # -- noise and tricks
     "binary noise": "\x00\x01\x7fpassword=§S\x00\x02",
     "escape sequences": "\x1b[31mpassword\x1b[0m=\x1b[1m§S\x1b[0m",
@@ -268,6 +267,7 @@ KNOWN_ONLY: dict[str, str] = {
     "in a path": "/data/§S/file",
     "glued": "abc§Sdef",
     "a plural that may be words of a text": "tokens={'§S'}",
+    "imap": "C: 2 LOGIN bob §S",
     "csv": "id,name,password\n1,bob,§S",
     "base64": "payload " + "§B",
     "base64 inside": "payload §I tail",
