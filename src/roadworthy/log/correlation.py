@@ -59,6 +59,14 @@ def current() -> str:
     return _bound.get().correlation
 
 
+def known() -> Bound:
+    """Return what is bound, else the identifiers of this context's request, else :data:`NOTHING`."""
+    here = _bound.get()
+    if here.correlation or not _elsewhere:
+        return here
+    return _elsewhere[0]() or here
+
+
 def found() -> Bound:
     """Return what an entry that is written here carries: what is bound, else the request's own, else the process's.
 
