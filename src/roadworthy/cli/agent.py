@@ -122,6 +122,7 @@ class Composition:
             self._adopt(index)
             self._keeper_lost()
         self.agent.subscribe(lambda _snapshot: self._schedule())
+        self.agent.subscribe(lambda _snapshot: self._expire_levels())
         server = self._server()
         await self.control.start()
         self._announce(server)
@@ -413,11 +414,20 @@ class Composition:
         """Tell the program what it is told, on the control page; raises :class:`Exhausted` when that is too much."""
         self.page.publish({**self._told(), "lame_duck": self._lame} if self._lame else self._told())
 
+    def _expire_levels(self) -> None:
+        """Take back the log levels whose time is over, once a second; what cannot be told now is tried again."""
+        try:
+            for sentence in self.log_levels.expire(_clock.wall()):
+                self.agent.note(sentence)
+        except RoadworthyError as error:
+            self.agent.note(f"a log level was not taken back: {error}", level="warning")
+
     def _told(self) -> dict[str, Any]:
         """Return what the program is told on the control page."""
         settings = self.settings
         return {
             "log_levels": self.log_levels.told(),
+            "log_levels_until": self.log_levels.until(),
             "resilience": self.switches.book.page(),
             "sampling": {"performance": settings.sample_performance, "errors": settings.sample_errors},
         }

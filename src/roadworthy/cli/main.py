@@ -28,6 +28,8 @@ VERBS = {
     "policy": ("roadworthy.cli.policy:policy", "Show policies and their breakers; force or reset one."),
     "service": ("roadworthy.cli.service:service", "Show services; recover, restart, degrade or restore one."),
     "feature": ("roadworthy.cli.feature:feature", "Show features; switch one off or on."),
+    "logs": ("roadworthy.cli.logs:logs", "Show what a program says, all its workers in one stream."),
+    "debug": ("roadworthy.cli.debug:debug", "Set a logger to debug for a while; it goes back by itself."),
     "log-level": ("roadworthy.cli.log_level:log_level", "Set the log level of a running program, and take it back."),
     "trail": ("roadworthy.cli.trail:trail", "Show the audit trail, and verify that it is whole."),
     "detect": ("roadworthy.cli.detect:detect", "Tell where this runs, by what evidence, and within which limits."),
