@@ -148,18 +148,20 @@ class Cache:
         url: str | None = None,
         key: Callable[..., object] | None = None,
     ) -> None:
-        if not isinstance(name, str) or not name or len(name) > LONGEST_NAME:
-            raise BadArgument("name", name, f"a text of 1 to {LONGEST_NAME} characters")
-        self.name = name
+        self.name = _name(name)
         self.max_size = whole("max_size", max_size)
         self.ttl = None if ttl is None else duration("ttl", ttl)
         self.negative_ttl = self.ttl if negative_ttl is None else duration("negative_ttl", negative_ttl, above=False)
         self.hits = self.misses = self.evictions = self.errors = 0
         self._key = None if key is None else function("key", key)
-        self._meters = _Meters(name)
+        self._meters = _Meters(self.name)
         self._flights = Flights()
-        self._near = None if url else Near(self.max_size)
-        self._store: Store = self._near if url is None or self._near is not None else _shared(self, url)
+        self._near: Near | None = None
+        self._store: Store
+        if url:
+            self._store = _shared(self, url)
+        else:
+            self._store = self._near = Near(self.max_size)
 
     def get(self, key: object, default: Any = None) -> Any:
         """Return what is kept under ``key``, else ``default``. Counts a hit or a miss; never raises."""
@@ -372,6 +374,12 @@ class _Meters:
         self.errors = made("errors", "times that the shared cache did not answer, or a value could not go there")
         size = metrics.gauge("cache.size", unit="{entry}", help="entries kept", merge="sum", labels=("cache",))
         self.size = size.labels(cache=name)
+
+
+def _name(given: object) -> str:
+    if isinstance(given, str) and 0 < len(given) <= LONGEST_NAME:
+        return given
+    raise BadArgument("name", given, f"a text of 1 to {LONGEST_NAME} characters")
 
 
 def _text(key: object) -> str:
