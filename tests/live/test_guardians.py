@@ -158,6 +158,23 @@ def test_after_its_keepers_death_the_program_goes_on_and_its_end_is_told_as_unkn
     nothing_left(run)
 
 
+def test_a_keeper_that_dies_before_its_agent_has_come_up_leaves_the_program_watched(tmp_path):
+    with Running(tmp_path / "home", ["sleep", "600"]) as run:
+        pid = wait_for(run.worker_pid, "the program is started")
+        run.process.kill()  # an agent takes longer than that to come up
+        run.process.wait()
+        told = run.agent()
+        snapshot = run.until(lambda s: s["keeper_pid"] is None and s["workers"], "the agent shows the program")
+        assert [one["pid"] for one in snapshot["workers"]] == [pid]
+        os.kill(told["pid"], signal.SIGKILL)
+        wait_for(lambda: start_ticks(told["pid"]) is None, "the agent's death")
+        shown = said(run, "status", run.name)
+        assert str(pid) in shown.stdout, "without anybody left it is shown, too"
+        assert "is stopped" in stop(run)
+        wait_for(lambda: start_ticks(pid) is None, "its end")
+    nothing_left(run, [pid])
+
+
 def test_attach_shows_a_program_whose_keeper_and_agent_are_dead_and_stop_ends_it_all(tmp_path):
     with Truth(tmp_path / "truth") as truth, Running(tmp_path / "home", truth.program) as run:
         agent = run.agent()["pid"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from roadworthy._clock import monotonic_ns
 from roadworthy.app import context as contexts
 from roadworthy.app import guard, start
-from roadworthy.log import security
+from roadworthy.log import correlation, security
 from roadworthy.log.redact import Pattern, redact
 
 TYPE_CHECKING = False
@@ -89,6 +89,7 @@ def record(
                 COUNTER, (("operation", operation), ("type", kind)), help="errors by type and operation"
             ).add()
         fields = {"fingerprint": found, "type": kind, "operation": operation, "handled": "true" if handled else "false"}
+        fields.update(_correlated())
         if again:
             fields["again"] = "true"
         if not _keep(found, fields, handled=handled):
@@ -102,6 +103,12 @@ def record(
         if guard.failed("error", broken):
             raise
         return ""
+
+
+def _correlated() -> dict[str, str]:
+    """Return the correlation identifier of this context or of its request as a field, nothing when there is none."""
+    found = correlation.known().correlation
+    return {"correlation_id": found} if found else {}
 
 
 def sample(rate: object) -> None:

@@ -180,9 +180,11 @@ def _bring_up(app: str | None) -> None:
     hooks, _when_started[:] = _when_started[:], []
     for hook in hooks:
         _call(hook, arena)
+    from roadworthy.log import hook as log_hook
     from roadworthy.resilience import outward
     from roadworthy.resilience.hook import when_used
 
+    log_hook.failed, log_hook.recorder = guard.failed, _first_entry
     when_used(_show_policies)
     outward.when_used(_show_services)
 
@@ -205,6 +207,15 @@ def _show_policies() -> None:
     from roadworthy.app import policies
 
     policies.install()
+
+
+def _first_entry(level: int, name: str, text: str, fields: str, error: BaseException | None) -> None:
+    """Keep entries of our own loggers from the first one on."""
+    from roadworthy.app import logbook
+    from roadworthy.log import hook
+
+    hook.recorder = logbook.entry
+    logbook.entry(level, name, text, fields, error)
 
 
 def _show_services() -> None:

@@ -32,7 +32,7 @@ from roadworthy.agent.log_levels import LogLevels
 from roadworthy.agent.loop import Agent
 from roadworthy.agent.resilience import Resilience
 from roadworthy.agent.server import Server, new_token
-from roadworthy.agent.statefiles import write_atomically
+from roadworthy.agent.statefiles import remove_half_written, write_atomically
 from roadworthy.agent.supervisor import Supervisor
 from roadworthy.agent.switches import Switches
 from roadworthy.agent.watchfiles import EVERY as SOURCES_EVERY
@@ -41,7 +41,7 @@ from roadworthy.arena.control import ControlWriter
 from roadworthy.arena.identity import start_ticks
 from roadworthy.cli.errors import show
 from roadworthy.cli.orphaned_output import OrphanedOutput
-from roadworthy.cli.running import clear_away
+from roadworthy.cli.running import clear_away, look
 from roadworthy.config.places import Places, make
 from roadworthy.config.values import RunSettings
 from roadworthy.errors import ConfigurationError, RoadworthyError, Unavailable
@@ -66,6 +66,7 @@ class Composition:
     def __init__(self, settings: RunSettings, places: Places) -> None:
         self.settings = settings
         self.places = places
+        remove_half_written(places.state)
         self.history = open_history(lambda: _history(settings, places))
         self.page = ControlWriter(places.arena)
         self._lame: list[int] = []
@@ -119,7 +120,9 @@ class Composition:
         self.acts = self._acts(picture)
         if index is not None:
             self._adopt(index)
+            self._keeper_lost()
         self.agent.subscribe(lambda _snapshot: self._schedule())
+        self.agent.subscribe(lambda _snapshot: self._expire_levels())
         server = self._server()
         await self.control.start()
         self._announce(server)
@@ -263,6 +266,9 @@ class Composition:
         if self.supervisor is None:
             return
         self._kept = False
+        told = any(member.pid is not None for member in self.supervisor.members())
+        if not told and (index := self._left_behind()) is not None:
+            self._adopt(index)  # it died before it could tell us of the program
         self.agent.keeper_lost()
         self.supervisor.keeper_lost(_clock.monotonic())
         self._watch_members()
@@ -300,19 +306,14 @@ class Composition:
 
     def _left_behind(self) -> dict[str, Any] | None:
         """Return the index that a dead keeper left, when its workers still run; None otherwise."""
-        try:
-            index: dict[str, Any] = json.loads((self.places.run / "keeper.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            return None
-        alive = any(row["pid"] and start_ticks(row["pid"]) == row["start_ticks"] for row in index.get("slots", ()))
-        return index if alive else None
+        found = look(self.places)
+        return dict(found.index) if found.workers else None
 
     def _adopt(self, index: dict[str, Any]) -> None:
         assert self.supervisor is not None  # noqa: S101 - called only with one
         now = _clock.monotonic()
         self.supervisor.handle({"t": "state", **index, "exits": []}, now)
         self.agent.program_started = index.get("started_wall")
-        self._keeper_lost()
 
     # -- what people and the program ask
 
@@ -413,11 +414,20 @@ class Composition:
         """Tell the program what it is told, on the control page; raises :class:`Exhausted` when that is too much."""
         self.page.publish({**self._told(), "lame_duck": self._lame} if self._lame else self._told())
 
+    def _expire_levels(self) -> None:
+        """Take back the log levels whose time is over, once a second; what cannot be told now is tried again."""
+        try:
+            for sentence in self.log_levels.expire(_clock.wall()):
+                self.agent.note(sentence)
+        except RoadworthyError as error:
+            self.agent.note(f"a log level was not taken back: {error}", level="warning")
+
     def _told(self) -> dict[str, Any]:
         """Return what the program is told on the control page."""
         settings = self.settings
         return {
             "log_levels": self.log_levels.told(),
+            "log_levels_until": self.log_levels.until(),
             "resilience": self.switches.book.page(),
             "sampling": {"performance": settings.sample_performance, "errors": settings.sample_errors},
         }
@@ -471,7 +481,7 @@ class Composition:
             self.link.close()
         if self._kept:
             return  # the keeper clears away
-        if any(one.state in _LIVING for one in self.agent.members()):
+        if any(one.state in _LIVING for one in self.agent.members()) or self._left_behind() is not None:
             (self.places.run / "agent.json").unlink(missing_ok=True)
         else:
             clear_away(self.places)

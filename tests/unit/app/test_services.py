@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from roadworthy.app import services, socket, start
+from roadworthy.app import pulse, services, socket, start
 from roadworthy.resilience import CircuitBreakerConfig, outward
 from roadworthy.resilience.degrade import degradation_manager
 from roadworthy.resilience.feature import feature, forget
@@ -16,7 +16,10 @@ from roadworthy.resilience.recover.context import ErrorContext, RecoveryAction
 
 
 @pytest.fixture(autouse=True)
-def fresh():
+def fresh(monkeypatch):
+    """Nothing remembered, and nobody but the test looks after things: our own thread would do so at its own time."""
+    monkeypatch.setattr(services, "_begin", lambda: None)
+    pulse._duties.pop("services", None)
     forget()
     managers.forget()
     outward.attach(None)
