@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from roadworthy import __version__, _clock
-from roadworthy.agent import garbage, trail
+from roadworthy.agent import garbage, trail, turns
 from roadworthy.agent.acts import WORKER, Acts
 from roadworthy.agent.asked import line
 from roadworthy.agent.baselines import Baselines
@@ -97,6 +97,8 @@ class Composition:
                 healthy=self._healthy if self.settings.health_url else None,
                 port_open=self._port_open if self.settings.port is not None else None,
                 drained=self._drained,
+                remember=self._remember,
+                turns=turns.kept(self.places.run),
             )
         verbs: dict[str, Any] = {"stacks": self._stacks, "log-level": self.log_levels.verb}
         if self.supervisor is not None:
@@ -389,6 +391,9 @@ class Composition:
 
     def _drained(self, slot: int, generation: int) -> bool:
         return self.agent.drained(slot, generation)
+
+    def _remember(self, to_come: Sequence[turns.Turn]) -> None:
+        self.agent.attempt("reload", lambda: turns.keep(self.places.run, to_come))
 
     def _lame_duck(self, pids: Sequence[int]) -> None:
         self._lame = list(pids)
