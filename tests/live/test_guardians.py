@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -173,6 +174,23 @@ def test_a_keeper_that_dies_before_its_agent_has_come_up_leaves_the_program_watc
         assert str(pid) in shown.stdout, "without anybody left it is shown, too"
         assert "is stopped" in stop(run)
         wait_for(lambda: start_ticks(pid) is None, "its end")
+    nothing_left(run, [pid])
+
+
+def test_a_stop_whose_keeper_is_killed_meanwhile_still_ends_the_program(tmp_path):
+    command = ["sh", "-c", "trap '' TERM; echo trapped; while :; do sleep 1; done"]
+    with Running(tmp_path / "home", command, options=["--grace", "2s"]) as run:
+        run.agent()
+        pid = run.worker_pid()
+        wait_for(lambda: "trapped" in run.text(), "it ignores SIGTERM")
+        stopping = subprocess.Popen([*ROADWORTHY, "stop", run.name], env=run.env, stdout=subprocess.PIPE, text=True)
+        index = run.run_dir / "keeper.json"
+        wait_for(lambda: json.loads(index.read_text())["stopping"], "it is stopping")
+        run.process.kill()
+        run.process.wait()
+        assert stopping.communicate(timeout=60)[0] == f"{run.name} is stopped\n"
+        assert stopping.returncode == 0
+        assert start_ticks(pid) is None, "it says so only once nothing is left"
     nothing_left(run, [pid])
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from roadworthy.cli.running import Running, clear_away, find, start_ticks
+from roadworthy.cli.running import Running, clear_away, find, look, start_ticks
 from roadworthy.cli.socket import ask
 from roadworthy.cli.waiting import wait
 from roadworthy.config.values import RunSettings
@@ -50,6 +50,8 @@ def stop(name: str | None, now: bool) -> int:  # noqa: FBT001 - click passes it 
                 why=f"Its keeper, pid {pid}, has not ended yet.",
                 hint="Try --now.",
             )
+        if (left := look(found.places)).workers:  # the keeper did not end: it was killed, and they live on
+            _end_workers(left, 0.0 if now else _grace(left))
     print(f"{found.places.app} is stopped")
     return 0
 
