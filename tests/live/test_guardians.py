@@ -177,6 +177,16 @@ def test_a_keeper_that_dies_before_its_agent_has_come_up_leaves_the_program_watc
     nothing_left(run, [pid])
 
 
+def test_a_keeper_that_was_stopped_ends_its_program_when_that_is_asked_for(tmp_path):
+    with Running(tmp_path / "home", ["sleep", "600"]) as run:
+        run.agent()
+        pid = run.worker_pid()
+        run.process.send_signal(signal.SIGSTOP)
+        assert "is stopped" in stop(run)
+        run.process.wait(10)
+    nothing_left(run, [pid])
+
+
 def test_a_stop_whose_keeper_is_killed_meanwhile_still_ends_the_program(tmp_path):
     command = ["sh", "-c", "trap '' TERM; echo trapped; while :; do sleep 1; done"]
     with Running(tmp_path / "home", command, options=["--grace", "2s"]) as run:

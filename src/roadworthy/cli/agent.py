@@ -56,6 +56,9 @@ COLLECT_EVERY: Final = 1.0
 
 COLLECT_TIMEOUT: Final = 2.0
 
+ALIVE_EVERY: Final = 5.0
+"""Seconds between two signs of life for the keeper, which replaces an agent that gives none."""
+
 _LIVING: Final = frozenset({WorkerState.STARTING, WorkerState.READY, WorkerState.STOPPING})
 
 
@@ -124,6 +127,7 @@ class Composition:
             asyncio.create_task(self.agent.run(), name="loop"),
             asyncio.create_task(server.serve(), name="server"),
             asyncio.create_task(self._collect(), name="collect"),
+            asyncio.create_task(self._live(), name="alive"),
             asyncio.create_task(self.ended.wait(), name="end"),
         ]
         if self.settings.report_every:
@@ -435,6 +439,12 @@ class Composition:
                 except Unavailable as error:
                     self.agent.note(error.what, level="warning", pid=pid)
             await asyncio.sleep(COLLECT_EVERY)
+
+    async def _live(self) -> None:
+        """Give the keeper a sign of life every few seconds."""
+        while True:
+            self._tell({"do": "alive"})
+            await asyncio.sleep(ALIVE_EVERY)
 
     async def _watch_sources(self) -> None:
         """Reload when a source file changes (``--dev``)."""

@@ -40,6 +40,7 @@ def stop(name: str | None, now: bool) -> int:  # noqa: FBT001 - click passes it 
     else:
         pid, ticks = found.keeper
         reap.send(pid, ticks, signal.SIGINT if now else signal.SIGTERM)
+        reap.send(pid, ticks, signal.SIGCONT)  # one that is stopped could not act
         if now:
             reap.send(pid, ticks, signal.SIGINT)
             wait(lambda: start_ticks(pid) != ticks, 0.05)

@@ -156,6 +156,8 @@ class Keeper:
             self._stop_all(self.settings["stop_grace"], None)
         elif what == "notify":
             notify.send(self.settings["notify_socket"], str(message["text"]))
+        elif what == "alive":
+            self._agent.heard = _clock.monotonic()
         elif what == "say":
             self._say(str(message["text"]))
         elif what == "signal":
@@ -269,6 +271,10 @@ class Keeper:
             self._agent.flush()
             for message in self._agent.receive():
                 self._act(message)
+        if self._agent.hung(now):
+            self._say("the agent gives no sign of life and is replaced; the program goes on")
+            self._agent.heard = None
+            self._agent.kill()
         self._terminal.relay(ready)
         moved = self.program.pump(now)
         if moved >= BUSY:
