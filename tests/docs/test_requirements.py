@@ -25,6 +25,9 @@ ROWS = [
     *(f"DEG-{number:02}" for number in range(1, 8)),
     *(f"CCH-{number:02}" for number in range(1, 6)),
     *(f"WSS-{number:02}" for number in range(1, 7)),
+    *(f"ENV-{number:02}" for number in range(1, 15)),
+    *(f"LOG-{number:02}" for number in (11, 12, 13)),
+    *(f"SEC-{number:02}" for number in (8, 11)),
 ]
 
 

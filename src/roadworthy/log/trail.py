@@ -3,7 +3,7 @@
 ``audit.jsonl`` in the application's state directory holds one record a line (:mod:`roadworthy.log.chain`), readable by
 our user alone. Several processes may append: an fcntl record lock on ``audit.lock`` is held for one append, and waited
 for no longer than told. A file that is full becomes ``audit-000001.jsonl`` and so on; the chain goes on in the next.
-``audit.head`` names the last record, so that records missing at the end are noticed.
+``audit.head`` names the last two records, so that records missing at the end are noticed.
 
 A record is written whole or counts as not written. A line that a kill or a full disk has cut off stays, and the next
 append says so. What a chain proves, and what it does not, is told in docs/audit.md.
@@ -18,7 +18,9 @@ from _thread import allocate_lock
 from roadworthy import _clock
 from roadworthy.errors import FULL, Exhausted, Unavailable
 from roadworthy.log import chain
+from roadworthy.log import head as heads
 from roadworthy.log.chain import FIELDS, GENESIS
+from roadworthy.log.head import HEAD
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,10 +28,9 @@ if TYPE_CHECKING:
 
     from roadworthy.log.verify import Verified
 
-__all__ = ["FIELDS", "FILE", "HEAD", "append", "archives", "head", "locked", "verify"]
+__all__ = ["FIELDS", "FILE", "HEAD", "append", "archives", "locked", "verify"]
 
 FILE = "audit.jsonl"
-HEAD = "audit.head"
 LOCK = "audit.lock"
 MOST_BYTES = 8 << 20
 """Bytes of one file; the record that would pass it begins the next."""
@@ -37,7 +38,7 @@ MOST_BYTES = 8 << 20
 PATIENCE = 1.0
 """Seconds that an append waits for the lock, unless told otherwise."""
 
-_WINDOW = 65_536
+_WINDOW = 4096
 _PAUSE = 0.002
 _here = allocate_lock()
 """Record locks belong to a process: between its threads this one keeps order."""
@@ -77,17 +78,6 @@ def verify(state: str | os.PathLike[str], *, expect: str = "") -> Verified:
 def archives(folder: str) -> list[str]:
     """Return the names of the full files, the oldest first."""
     return sorted(name for name in os.listdir(folder) if _number(name) is not None)
-
-
-def head(folder: str) -> tuple[int, str] | None:
-    """Return number and hash of the last record as ``audit.head`` tells them, None when it does not."""
-    try:
-        with open(os.path.join(folder, HEAD), "rb") as file:
-            told = chain.load(file.read(4096))
-    except OSError:
-        return None
-    seq, own = told.get("seq"), told.get("hash")
-    return (seq, own) if type(seq) is int and isinstance(own, str) else None
 
 
 class locked:  # noqa: N801 - used like a function: with locked(folder, patience)
@@ -150,7 +140,7 @@ def _append(folder: str, path: str, cleaned: dict[str, object], *, sync: bool) -
         data, seq, own = _sealed(folder, last, [*notes, cleaned])
         size = os.fstat(handle).st_size
         if size and not glue and not notes and size + len(data) > MOST_BYTES:
-            _set_head(folder, *last, sync=sync)  # the file that names it is about to be another
+            heads.write(folder, *last, sync=sync)  # the file that names it is about to be another
             os.close(handle)
             handle = -1
             _rotate(folder, path, sync=sync)
@@ -166,7 +156,7 @@ def _append(folder: str, path: str, cleaned: dict[str, object], *, sync: bool) -
         if handle >= 0:
             os.close(handle)
     try:
-        _set_head(folder, seq, own, sync=sync)
+        heads.write(folder, seq, own, sync=sync)
     except OSError:
         pass  # the record is written and counts: a head that is behind is brought up by the next append
 
@@ -194,7 +184,7 @@ def _place(folder: str, handle: int) -> tuple[tuple[int, str], bytes, list[dict[
     size = os.fstat(handle).st_size
     line, rest = _tail(handle, size)
     glue = b"\n" if rest else b""
-    told = head(folder)
+    told = heads.read(folder)
     found = chain.parse(rest) if rest else None
     cut = rest if rest and found is None else b""
     found = found or chain.parse(line) or (None if told else _last_link(folder, handle, size))
@@ -250,18 +240,6 @@ def _boundary(handle: int, size: int) -> dict[str, object]:
 def _own_record(act: str, data: dict[str, object]) -> dict[str, object]:
     record = chain.clean({"actor": "roadworthy", "act": act, "target": FILE}, round(_clock.wall(), 3))
     return {**record, "data": data}
-
-
-def _set_head(folder: str, seq: int, own: str, *, sync: bool) -> None:
-    beside = os.path.join(folder, f".{HEAD}.new")
-    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.write(handle, b'{"seq":%d,"hash":"%s"}\n' % (seq, own.encode()))
-        if sync:
-            os.fsync(handle)
-    finally:
-        os.close(handle)
-    os.replace(beside, os.path.join(folder, HEAD))
 
 
 def _rotate(folder: str, path: str, *, sync: bool) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from roadworthy.errors import NotFound, Unavailable, UsageError
 from roadworthy.log import chain, trail
+from roadworthy.log import head as heads
 from roadworthy.log.chain import GENESIS, Link
 
 CHANGED: Final = "changed"
@@ -128,7 +129,7 @@ def _look(folder: str) -> tuple[tuple[int, str] | None, list[tuple[str, int]]]:
         files = []
     except OSError as error:
         raise _unreadable(folder, error) from error
-    told = trail.head(folder)
+    told = heads.read(folder)
     if not files and told is None:
         raise NotFound(
             f"there is no audit trail in {folder}",
@@ -279,7 +280,9 @@ def _explain(line: Line, at: Link, everything: list[tuple[Line, Link | None]]) -
     twice = link is not None and sum(one is not None and one.hash == link.hash for _, one in everything) > 1
     wanted = at.seq + 1
     if link is None:
-        what, detail = (INSERTED, "no record of the chain") if is_next else (CHANGED, f"record {wanted} is not whole")
+        what, detail = (
+            (INSERTED, "no record of the chain") if is_next else (CHANGED, f"record {wanted} is not what its hash says")
+        )
     elif is_next and (twice or link.seq <= at.seq):
         what, detail = INSERTED, f"a record with the number {link.seq} stands where {wanted} follows"
     elif later and link.seq > wanted:

@@ -10,6 +10,7 @@ from roadworthy import _clock
 from roadworthy.cli.trail import trail as command
 from roadworthy.config.places import make, places
 from roadworthy.errors import EXIT_UNHEALTHY, NotFound, UsageError
+from roadworthy.log import head as heads
 from roadworthy.log import trail
 
 
@@ -70,7 +71,7 @@ def test_what_somebody_put_into_the_file_cannot_move_the_cursor(state):
 
 
 def test_a_whole_trail_is_said_to_be_whole_and_its_head_is_printed(state):
-    head = trail.head(str(state))[1]
+    head = heads.read(str(state))[1]
     code, output = ask("verify")
     assert code == 0
     assert "2 records in 1 file(s): whole" in output

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadworthy.errors import Exhausted, NotFound, Unavailable, UsageError
-from roadworthy.log import chain, trail
+from roadworthy.log import chain, head, trail
 from roadworthy.log.chain import GENESIS
 from support.crash_points import crash_points
 
@@ -23,7 +23,7 @@ def write(folder, count, **more):
     hashes = []
     for number in range(count):
         trail.append(folder, {"at": number, "act": f"act {number}", **more}, sync=False)
-        hashes.append(trail.head(str(folder))[1])
+        hashes.append(head.read(str(folder))[1])
     return hashes
 
 
@@ -194,7 +194,7 @@ def test_a_head_that_is_behind_is_no_broken_link_and_one_that_is_missing_is(tmp_
 
 def test_a_head_of_another_chain_is_told(tmp_path):
     write(tmp_path, 3)
-    (tmp_path / trail.HEAD).write_text(json.dumps({"seq": 2, "hash": "0" * 64}))
+    (tmp_path / trail.HEAD).write_bytes(head.slot(2, "0" * 64))
     assert broken(tmp_path) == (trail.FILE, 2, "changed")
     (tmp_path / trail.FILE).write_text('{"at": 1}\n')
     assert broken(tmp_path) == (trail.FILE, 1, "changed")
