@@ -29,6 +29,7 @@ VERBS = {
     "service": ("roadworthy.cli.service:service", "Show services; recover, restart, degrade or restore one."),
     "feature": ("roadworthy.cli.feature:feature", "Show features; switch one off or on."),
     "log-level": ("roadworthy.cli.log_level:log_level", "Set the log level of a running program, and take it back."),
+    "secrets": ("roadworthy.cli.secrets:secrets", "Keep secrets in a store, and find stray ones."),
     "stacks": ("roadworthy.cli.stop:stacks", "Show what every thread of a program is doing."),
 }
 """Verb to (module:object, one line of help); the modules are imported when their verb is used."""
