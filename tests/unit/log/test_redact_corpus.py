@@ -1,5 +1,6 @@
 """Planted secrets by format and as programs leak them: none comes through; real text stays as it is."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -66,7 +67,8 @@ def test_what_a_program_leaks_does_not_come_through(name):
         found = redact(around)
         assert leaks.SECRET not in found
         assert redact(found) == found
-        assert leaks.SECRET not in redact(one_line(around))
+        if name not in leaks.NOT_IN_JSON:
+            assert leaks.SECRET not in redact(json.dumps({"message": around}, ensure_ascii=False))
 
 
 @pytest.mark.parametrize("name", leaks.KNOWN_ONLY | leaks.CASES)

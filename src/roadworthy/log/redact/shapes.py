@@ -59,7 +59,6 @@ CARD_RUN, CARD_GROUPS = "0" * 13, "0000 0000"
 _TOKENS = Pattern(
     rf"""
     {KEY_BEGINS} .*? (?:{KEY_ENDS}|\Z)
-  | (?:[A-Za-z0-9+/=]{{16,}}(?:\s|\\[rn])+)+ {KEY_ENDS}
   | (?<![A-Za-z0-9])(?:
         sk-[A-Za-z0-9_\-]{{16,}}
       | (?:sk|pk|rk|whsec|gsk)_(?:live_|test_)?[A-Za-z0-9+/]{{12,}}=*
@@ -113,6 +112,7 @@ _TOKENS = Pattern(
     verbose=True,
     dotall=True,
 )
+_KEY_TAIL = Pattern(rf"(?<![A-Za-z0-9+/=])(?:[A-Za-z0-9+/=]{{16,100}}(?:\s|\\[rn]){{1,4}}){{1,80}}{KEY_ENDS}".replace("[ ]", " "))
 _SCHEME = Pattern(
     r"(?<![A-Za-z0-9])(Bearer|Basic)([ ]+)(?!\[)((?=[^\s,;\"']*[0-9=]|[^\s,;\"']{20})[A-Za-z0-9._~+/=\-]{6,}|[A-Za-z0-9+/]{8,})",
     ignorecase=True,
@@ -211,6 +211,11 @@ def may_hold_token(text: str, low: str) -> bool:  # noqa: PLR0911 - one test aft
 def without_tokens(text: str) -> str:
     """Return ``text`` without tokens and private keys."""
     return _TOKENS.sub(REDACTED, text)
+
+
+def without_private_keys(text: str) -> str:
+    """Return ``text`` without private keys, also where only the end of one is left of it."""
+    return _KEY_TAIL.sub(REDACTED, _TOKENS.sub(REDACTED, text))
 
 
 def without_schemes(text: str) -> str:

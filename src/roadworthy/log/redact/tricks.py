@@ -35,3 +35,15 @@ def plain_form(text: str) -> str:
     if _MIXED.search(text) is not None:  # letters of two scripts in one word
         return text.translate(_FOLD)
     return text.translate(_PLAIN) if _ANY_PLAIN.search(text) is not None else text
+
+
+def unescaped(text: str) -> str:
+    r"""Return a text whose line feeds are written out (``\n``), as JSON has them, in lines; others as they are."""
+    if "\n" in text or "\t" in text:
+        return text
+    return text.replace("\\n", "\n").replace("\\t", "\t")
+
+
+def escaped(text: str) -> str:
+    """Return what :func:`unescaped` made of a text as it was."""
+    return text.replace("\n", "\\n").replace("\t", "\\t")

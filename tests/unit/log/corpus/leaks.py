@@ -259,13 +259,16 @@ CASES: dict[str, str] = {
     "very long line": "x=1 " * 400 + "password=§S" + " y=2" * 400,
 }
 
+NOT_IN_JSON = frozenset({"toml multi-line", "escape sequences", "colour in the key", "null in the key"})
+"""What is told in the text itself, and not once JSON has written its control characters or quotes out."""
+
 KNOWN_ONLY: dict[str, str] = {
     "no key at all": "connecting with §S now",
     "key on the line before": "Enter password:\n> §S",
     "split by a prompt": "password? §S",
     "under a harmless key": "{'note': '§S', 'x': 1}",
     "in a path": "/data/§S/file",
-    "glued": "abc§Sdef",
+    "glued": "abc§{S}def",
     "a plural that may be words of a text": "tokens={'§S'}",
     "imap": "C: 2 LOGIN bob §S",
     "csv": "id,name,password\n1,bob,§S",
