@@ -179,8 +179,25 @@ def _bring_up(app: str | None) -> None:
     from roadworthy.resilience import outward
     from roadworthy.resilience.hook import when_used
 
+    if "ROADWORTHY_RUN_DIR" in env:
+        from roadworthy import _known
+
+        _known.listeners.append(_tell_secret)
+        if _known.made:
+            _tell_secret()
     when_used(_show_policies)
     outward.when_used(_show_services)
+
+
+def _tell_secret() -> None:
+    """Have the agent told of a Secret that this process has made: it reads what the program prints. Never raises."""
+    try:
+        from roadworthy.app import socket
+
+        socket.declared()
+    except Exception as error:
+        if guard.failed("start.secret", error):
+            raise
 
 
 def _show_policies() -> None:
