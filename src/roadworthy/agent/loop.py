@@ -84,7 +84,7 @@ class Agent:
         self._crew: Crew = crew or self._watched or Watched()
         self._control = control
         self.resilience = resilience or Resilience(Switches(places.state))
-        learn_file(os.path.join(settings.cwd, ".env"))  # what the program may read from it, it may also print
+        learn_file(f"{settings.cwd}/.env")  # what the program may read from it, it may also print
         self._journal = Journal()
         self._intake = Intake(places, self._journal)
         self._sampler = new_sampler(disk_path=str(places.state), redact=redact)

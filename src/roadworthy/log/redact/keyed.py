@@ -50,8 +50,8 @@ _QUOTED = r"""(?:'[^'\n]+'|"[^"\n]+")"""
 _SAID = Pattern(
     rf"""
     (?P<before>
-        (?:(?:password|passwd|passphrase|passcode)(?:[ ]for[ ]\S{{1,64}})?(?:[ ]is|[ ]was|[ ]=|[ ]:|:)?|identified[ ]by)[ \t]+
-        (?={_QUOTED})(?!["']\[redacted\])
+        (?:(?:password|passwd|passphrase|passcode)(?:[ ]for[ ]\S{{1,64}})?(?:[ ]is|[ ]was|[ ]=|[ ]:|:)?
+           |identified[ ]by)[ \t]+ (?={_QUOTED})(?!["']\[redacted\])
       | (?:password|passwd|passphrase|passcode|secret|token|api[ _-]?key)
         (?:[ ](?:for|of)[ ]\S{{1,64}})?(?:[ ]is|[ ]was|[ ]=)?:?[ \t]+
         (?=\S*[0-9])(?=\S*[A-Za-z])(?![^\s"']*[=:(/\[<{{]) (?=\S{{6}})
@@ -95,7 +95,10 @@ _NAMED_LATER = Pattern(
 )
 _ELEMENT = Pattern(r"(?P<before><(?:[\w.\-]+:)?(?P<key>[A-Za-z][\w.\-]{1,63})(?:\s[^<>]*)?>)(?!\s*<)[^<]+(?=</)")
 _PLIST = Pattern(r"(?P<before><key>(?P<key>[\w.\- ]{2,64})</key>\s*<(?:string|data|integer)>)[^<]+")
-_INPUT = Pattern(r"(?m)(?:^|(?<=[\"' ]))(?P<before>(?P<key>[\w.\-]{2,64})\n[^\n]*?input_value=)(?:\[redacted\]|'[^'\n]*'|\"[^\"\n]*\"|[^\s,\]]+)")
+_INPUT = Pattern(
+    r"(?m)(?:^|(?<=[\"' ]))(?P<before>(?P<key>[\w.\-]{2,64})\n[^\n]*?input_value=)"
+    r"(?:\[redacted\]|'[^'\n]*'|\"[^\"\n]*\"|[^\s,\]]+)"
+)
 _TOOLS = Pattern(
     r"""
     (?P<before>
@@ -167,7 +170,11 @@ def _by_key(text: str, keys: Pattern) -> str:
 
 def _after_escape(text: str, name: re.Match[str]) -> bool:
     r"""Return whether it is a secret key once the letter of a written-out ``\n`` before it is left out."""
-    return text[max(0, name.start() - 1) : name.start()] == "\\" and name["key"][0] in "nrt" and secret_key(name["key"][1:])
+    return (
+        text[max(0, name.start() - 1) : name.start()] == "\\"
+        and name["key"][0] in "nrt"
+        and secret_key(name["key"][1:])
+    )
 
 
 def _says_nothing(key: str, value: str, follows: str) -> bool:

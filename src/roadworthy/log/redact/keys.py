@@ -67,15 +67,14 @@ def _may_be_secret(key: str) -> bool:
 
 
 def _words(key: str) -> list[str]:
-    """Return the words of a key in lower case: ``dbAPIKey2`` is db, api, key, 2. Without ``re``, which costs a start."""
+    """Return the words of a key in lower case: ``dbAPIKey2`` is db, api, key, 2. Done without ``re``."""
     words: list[str] = []
     before = ""
     for place, char in enumerate(key):
         kind = "1" if "0" <= char <= "9" else "a" if "a" <= char <= "z" else "A" if "A" <= char <= "Z" else ""
         follows = key[place + 1 : place + 2]
-        if kind and kind == before and not (kind == "A" and "a" <= follows <= "z"):
-            words[-1] += char
-        elif kind == "a" and before == "A":
+        goes_on = kind == before and not (kind == "A" and "a" <= follows <= "z")
+        if kind and (goes_on or (kind == "a" and before == "A")):
             words[-1] += char
         elif kind:
             words.append(char)

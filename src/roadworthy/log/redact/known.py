@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MANY = 96
-"""Forms beyond which a text is looked at by the groups of four characters in it, which costs the same for any number."""
+"""Forms beyond which a text is first looked at by the groups of four characters in it: a cost that does not grow."""
 
 LONGEST_ENCODED = 4096
 """Characters of a value whose encoded forms are looked for; a longer one is looked for as it is."""
@@ -30,7 +30,9 @@ _forms: tuple[str, ...] = ()
 _groups: frozenset[tuple[str, ...]] = frozenset()
 _made_for = -1
 
-_ASSIGNED = Pattern(r"(?m)^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.\-]*)[ \t]*=[ \t]*(\"(?:\\.|[^\"])*\"|'[^']*'|[^\r\n]*)")
+_ASSIGNED = Pattern(
+    r"(?m)^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.\-]*)[ \t]*=[ \t]*(\"(?:\\.|[^\"])*\"|'[^']*'|[^\r\n]*)"
+)
 
 
 def without_known(text: str) -> str:
@@ -63,7 +65,7 @@ def learn_file(path: str) -> None:
             text = file.read(LONGEST_FILE)
     except OSError:
         return
-    pairs = {}
+    pairs: dict[str, str] = {}
     while (found := _ASSIGNED.search(text)) is not None and len(pairs) < MOST_LEARNT:
         value = found[2].strip()
         pairs[found[1]] = value[1:-1] if value[:1] in {"'", '"'} and value[:1] == value[-1:] else value.split(" #")[0]
@@ -85,7 +87,9 @@ def _secrets_of(key: str, value: str) -> Iterable[str]:
 def _tells(value: str) -> bool:
     """Return whether a value is not a mere word or number that texts have anyway."""
     bare = value.strip()
-    if len(bare) < _WORD and (bare.isdigit() or (bare.isalpha() and (bare.islower() or bare.isupper() or bare.istitle()))):
+    if len(bare) < _WORD and (
+        bare.isdigit() or (bare.isalpha() and (bare.islower() or bare.isupper() or bare.istitle()))
+    ):
         return False
     return len(bare) >= _known.SHORTEST
 
