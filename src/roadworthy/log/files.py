@@ -83,7 +83,7 @@ class RotatingFile(Direct):
 
     def look(self, now: int) -> None:
         """Go on with the file that has the name now, and move it on when that is due."""
-        if self._looking:
+        if self._looking and self.descriptor >= 0:
             return  # another thread does, or a signal handler logs while we do: what is open will do
         self._looking = True
         try:
@@ -174,6 +174,7 @@ class RotatingFile(Direct):
                 found = os.stat(self.name)
                 if (found.st_dev, found.st_ino) == self._identity:  # else somebody was quicker
                     os.rename(self.name, free_name(self.name, now))
+                    self._open()
                     self._clean(now)
             finally:
                 os.close(lock)
