@@ -147,8 +147,8 @@ async def answer_to(player: Player, number: int, character: str, said: str) -> N
     ms = (time.monotonic() - begun) * 1000
     if answer.text:
         one = Exchange(character, said, answer.text, answer.model, answer.complete, time.time())
-        about = {"ms": ms, "warmth": reading.warmth(said), "trait": reading.trait(said)}
-        await asyncio.to_thread(store.keep, player.id, player.session_id, SCENE, one, **about)
+        warmth, trait = reading.warmth(said), reading.trait(said)
+        await asyncio.to_thread(store.keep, player.id, player.session_id, SCENE, one, ms=ms, warmth=warmth, trait=trait)
         await asyncio.to_thread(store.seen, player.session_id, player.id, time.time())
     fields = {
         "character": character, "model": answer.model, "response_time_ms": round(ms, 1), "cached": answer.cached,

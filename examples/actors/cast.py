@@ -6,6 +6,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors import reading
+
 _READ = tomllib.loads(Path(__file__).with_name("cast.toml").read_text(encoding="utf-8"))
 
 SCENE: str = _READ["scene"]
@@ -31,7 +33,7 @@ class Character:
             f"You are {self.name}, {self.role}, in this scene: {PLACE}",
             self.nature,
             "Answer in character, in two to four sentences, without stage directions. Do not speak for the player.",
-            f"You trust the player {trust} out of 10.",
+            f"You trust the player {reading.band(trust)}.",
         ]
         if traits:
             lines.append(f"You have found the player to be {', '.join(traits)}.")

@@ -37,28 +37,28 @@ class Keys:
         self._backends: tuple[Backend, ...] = (dotenv, open_backend(environ, max_age=FRESH))
         self._made: tuple[str, Secret, Provider] | None = None
         self._making = threading.Lock()
-        self._trouble = ""
+        self._trouble: set[str] = set()
+        self._told: set[str] = set()
 
     def find(self, name: str) -> Secret | None:
         """Return a key; None where nobody has it or who has it cannot be asked, which is logged once."""
-        trouble = ""
         for backend in self._backends:
             try:
                 found = backend.find(name)
             except RoadworthyError as error:
-                trouble = error.what
-                if trouble != self._trouble:
-                    log.warning("key_not_read", extra={"key_name": name, "reason": trouble, "hint": error.hint})
+                if error.what not in self._told:
+                    fields = {"key_name": name, "reason": error.what, "hint": error.hint}
+                    log.warning("key_not_read", extra=fields)
+                self._trouble.add(error.what)
                 continue
             if found:
-                self._trouble = ""
                 return found
-        self._trouble = trouble
         return None
 
     def provider(self) -> tuple[Provider | None, str, Provider | None]:
         """Return the provider of the first key there is, else why there is none; and one that is used no more."""
         with self._making:
+            self._told, self._trouble = self._trouble, set()
             return self._provider()
 
     def _provider(self) -> tuple[Provider | None, str, Provider | None]:

@@ -117,7 +117,7 @@ class Local:
         topics = [topic for topic in who.topics if topic in wanted or f"{topic}s" in wanted]
         lines = [line for topic in topics for line in who.topics[topic]]
         said = [_pick(lines or who.otherwise, reading.plain(request.said))]
-        if request.trust >= 6:
+        if reading.band(request.trust) == "much":
             said.insert(0, _pick(who.warm, request.said))
         if request.recalled:
             said.append(f"You spoke of it before: “{request.recalled[0].strip()}” I have not forgotten.")

@@ -55,6 +55,11 @@ def warmth(text: str) -> int:
     return -2 if said & HARSH else 1 if said & KIND or "?" in text else 0
 
 
+def band(trust: int) -> str:
+    """Return in a word how far somebody trusts who trusts so far out of 10."""
+    return "little" if trust < 3 else "somewhat" if trust < 7 else "much"
+
+
 def trait(text: str) -> str:
     """Return what the player seems to be by this, empty for nothing in particular."""
     said = set(WORD.findall(text.lower()))

@@ -139,8 +139,11 @@ class Store:
             query = "SELECT character, trust FROM relationships WHERE player_id = ?"
             return dict(connection.execute(query, (player,)).fetchall())
 
-    def traits(self, player: int, most: int = 3) -> list[str]:
-        """Return what the player seems to be, strongest first."""
+    def traits(self, player: int, most: int = 3, least: int = 3) -> list[str]:
+        """Return what the player has seemed to be at least so often, strongest first."""
+        query = (
+            "SELECT trait FROM personality_profiles WHERE player_id = ? AND weight >= ? "
+            "ORDER BY weight DESC, trait LIMIT ?"
+        )
         with self._transaction() as connection:
-            query = "SELECT trait FROM personality_profiles WHERE player_id = ? ORDER BY weight DESC, trait LIMIT ?"
-            return [row[0] for row in connection.execute(query, (player, most)).fetchall()]
+            return [row[0] for row in connection.execute(query, (player, least, most)).fetchall()]

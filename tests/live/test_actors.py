@@ -83,7 +83,7 @@ async def test_a_provider_answers_in_pieces_and_the_same_question_again_comes_fr
 async def test_a_provider_that_asks_for_a_pause_gets_it_and_then_answers(kind, made, provider):
     provider.busy, provider.retry_after = 2, "1"
     begun = time.monotonic()
-    answer, _ = await ask(dialogue := made(kind))
+    answer, _ = await ask(made(kind))
     assert (answer.text, answer.label) == (ANSWER, "")
     assert time.monotonic() - begun >= 2
     assert len(provider.asked) == 3

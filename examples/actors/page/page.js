@@ -6,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 const lines = $("lines"), text = $("text"), send = $("send"), state = $("state"), note = $("note");
 const cast = new Map();
 const going = new Map();
-let chosen = "", answering = 0, known = false;
+let chosen = "", answering = 0, known = false, notice = "";
 
 const MARKS = {
   maren: "M24 38l1.5-16h5L32 38M24.5 18h7v4h-7zM28 13l4 5h-8zM36 17l5-3M36 21h6M20 17l-5-3M20 21h-6",
@@ -116,6 +116,8 @@ function fill(said) {
     add(said.answering.character, "You", said.answering.said, "me");
     begin(said.answering.answer, said.answering.character, said.answering.text);
   }
+  if (notice) told(notice);
+  notice = "";
   const last = said.answering || said.history[said.history.length - 1];
   choose(cast.has(chosen) ? chosen : last ? last.character : cast.keys().next().value);
 }
@@ -150,8 +152,6 @@ function told(content) {
   toEnd();
 }
 
-function greet() { talk.send({hello: {player: localStorage.getItem("actors.player") || ""}}); }
-
 const WORDS = {open: "connected", connecting: "connecting", waiting: "cut, trying again", closed: "closed"};
 const talk = connect({
   onmessage: hear,
@@ -162,11 +162,9 @@ const talk = connect({
     note.textContent = now === "waiting" ? "The connection is cut. What you say is kept and sent when it is back." : "";
   },
   onlost: (n) => told(`${n} pieces came too late to be kept.`),
-  onnew(why) {
-    if (why === "refused") { told("The old session is over; a new one has begun."); greet(); }
-  },
+  onnew(why) { if (why === "refused") notice = "The old session is over; a new one has begun."; },
+  first: () => ({hello: {player: localStorage.getItem("actors.player") || ""}}),
 });
-greet();
 
 $("say").onsubmit = (event) => {
   event.preventDefault();

@@ -59,7 +59,8 @@ def test_what_was_said_trusted_and_thought_of_a_player_is_remembered(store):
     assert [one_.said for one_ in store.history(one, 2)] == ["q2", "hm"]
     assert store.history(one)[2].complete is False
     assert store.trust(one) == {"maren": 6, "ines": 1}
-    assert store.traits(one) == ["curious", "kind"]
+    assert store.traits(one, least=1) == ["curious", "kind"]
+    assert store.traits(one) == []
     assert store.history(other) == []
     assert store.trust(other) == {}
     assert store.healthy() == "2 players"
@@ -113,6 +114,11 @@ def test_how_a_text_lands(text, warmth, trait):
     assert (reading.warmth(text), reading.trait(text)) == (warmth, trait)
 
 
+def test_trust_has_three_bands_so_that_a_repeated_question_is_the_same_for_a_while():
+    words = "little little little somewhat somewhat somewhat somewhat much much much much"
+    assert [reading.band(n) for n in range(11)] == words.split()
+
+
 def test_what_was_said_before_about_the_same_is_recalled_but_not_the_question_itself():
     history = [
         said("Tell me of the ferry"), said("The ferry again"), said("the FERRY, again!"), said("Of the ferry", "ines"),
@@ -149,7 +155,7 @@ def test_its_pieces_are_its_answer():
 def test_every_character_has_instructions_with_what_is_known_of_the_player():
     for one in CAST.values():
         text = one.system(7, ["kind"], ["And the lamp?"])
-        for part in (one.name, one.nature, "7 out of 10", "kind", "- And the lamp?"):
+        for part in (one.name, one.nature, "trust the player much", "kind", "- And the lamp?"):
             assert part in text
         assert "remember" not in one.system(3, [], [])
 
