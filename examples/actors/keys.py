@@ -46,7 +46,7 @@ class Keys:
             try:
                 found = backend.find(name)
             except RoadworthyError as error:
-                if error.what not in self._told:
+                if error.what not in self._told | self._trouble:
                     fields = {"key_name": name, "reason": error.what, "hint": error.hint}
                     log.warning("key_not_read", extra=fields)
                 self._trouble.add(error.what)
