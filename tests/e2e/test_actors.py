@@ -1,4 +1,4 @@
-"""The actors' page in a real Chromium: talk, be cut, resume with nothing lost; tokens refused; a provider in trouble."""
+"""The actors' page in a real Chromium: talk, be cut, resume with nothing lost; refused tokens, provider in trouble."""
 
 from __future__ import annotations
 

@@ -96,8 +96,11 @@ function begin(number, who, content = "") {
 
 function busy(number) {
   answering = number;
-  send.textContent = number ? "Stop" : "Say";
+  label();
 }
+
+// What is said in the midst of an answer ends it; with nothing to say, the button only ends it.
+function label() { send.textContent = answering && !text.value.trim() ? "Stop" : "Say"; }
 
 function fill(said) {
   enter(said.characters);
@@ -168,18 +171,19 @@ const talk = connect({
 
 $("say").onsubmit = (event) => {
   event.preventDefault();
-  if (answering) { talk.send({cancel: answering}); return; }
   const content = text.value.trim();
+  if (answering && !content) { talk.send({cancel: answering}); return; }
   if (!content || !chosen) return;
   add(chosen, "You", content, "me unsent");
   talk.send({say: content, to: chosen});
   text.value = "";
   size();
+  label();
   toEnd(true);
 };
 text.onkeydown = (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); $("say").requestSubmit(); }
 };
 function size() { text.style.height = "auto"; text.style.height = `${text.scrollHeight}px`; }
-text.oninput = size;
+text.oninput = () => { size(); label(); };
 state.onclick = () => talk.cut();
