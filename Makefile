@@ -2,6 +2,7 @@
 #
 #   make run      the demo, under roadworthy, with its page
 #   make reports  a web service with dependencies that can be made to fail, under roadworthy
+#   make actors   characters to talk to over WebSockets, under roadworthy
 #   make test     every test this machine can run, with the reason for each that it cannot
 #   make check    lint, types, architecture, documentation
 #   make bench    ours against the peers, as ratios
@@ -31,7 +32,7 @@ endif
 # Live tests mostly wait. A worker that runs out of tests takes some of another's.
 parallel := -n $(JOBS) --dist worksteal
 
-.PHONY: help run reports test check bench soak lock clean env
+.PHONY: help run reports actors test check bench soak lock clean env
 .DEFAULT_GOAL := help
 
 help:
@@ -62,6 +63,9 @@ run: $(VENV)/.stamp-run
 
 reports: env
 	@$(bin)/python examples/reports/start.py $(ARGS)
+
+actors: env
+	@$(bin)/python examples/actors/start.py $(ARGS)
 
 test: env
 ifeq ($(COVERAGE),)

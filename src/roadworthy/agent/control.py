@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from roadworthy import _known
 from roadworthy.agent.auditor import PEER
 from roadworthy.agent.checks import Declared
 from roadworthy.agent.outcome import Outcome
@@ -247,6 +248,11 @@ class Control:
     def _heard(self, client: Client, message: Mapping[str, Any]) -> None:
         if isinstance(message.get("declare"), dict):
             self._declare(client, message["declare"])
+            return
+        if "known" in message:  # secret values of the program: in memory only, to be taken out of what it prints
+            for value in _list(message, "known"):
+                if isinstance(value, str):
+                    _known.add(value)
             return
         number = message.get("id")
         answer = client.waiting.get(number) if isinstance(number, int) else None

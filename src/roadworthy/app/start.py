@@ -185,6 +185,12 @@ def _bring_up(app: str | None) -> None:
     from roadworthy.resilience.hook import when_used
 
     log_hook.failed, log_hook.recorder = guard.failed, _first_entry
+    if "ROADWORTHY_RUN_DIR" in env:
+        from roadworthy import _known
+
+        _known.listeners.append(_tell_secret)
+        if _known.made:
+            _tell_secret()
     when_used(_show_policies)
     outward.when_used(_show_services)
 
@@ -200,6 +206,17 @@ def _show_security(record: Mapping[str, object]) -> None:
     told = {"event": kind, **(data if isinstance(data, dict) else {})}
     text = context.line(f"security: {kind}: {record['description']}")
     _arena.event("log", LEVELS[str(record["severity"])], "security", text, context.plain(told))
+
+
+def _tell_secret() -> None:
+    """Have the agent told of a Secret that this process has made: it reads what the program prints. Never raises."""
+    try:
+        from roadworthy.app import socket
+
+        socket.declared()
+    except Exception as error:
+        if guard.failed("start.secret", error):
+            raise
 
 
 def _show_policies() -> None:

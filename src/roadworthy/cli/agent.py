@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from roadworthy import __version__, _clock
-from roadworthy.agent import garbage
+from roadworthy.agent import garbage, turns
 from roadworthy.agent.acts import WORKER, Acts
 from roadworthy.agent.asked import line
 from roadworthy.agent.auditor import Auditor
@@ -56,6 +56,9 @@ COLLECT_EVERY: Final = 1.0
 """Seconds between two rounds of the program's own collectors."""
 
 COLLECT_TIMEOUT: Final = 2.0
+
+ALIVE_EVERY: Final = 5.0
+"""Seconds between two signs of life for the keeper, which replaces an agent that gives none."""
 
 _LIVING: Final = frozenset({WorkerState.STARTING, WorkerState.READY, WorkerState.STOPPING})
 
@@ -100,6 +103,8 @@ class Composition:
                 healthy=self._healthy if self.settings.health_url else None,
                 port_open=self._port_open if self.settings.port is not None else None,
                 drained=self._drained,
+                remember=self._remember,
+                turns=turns.kept(self.places.run),
             )
         verbs: dict[str, Any] = {
             "stacks": self._stacks,
@@ -130,6 +135,7 @@ class Composition:
             asyncio.create_task(self.agent.run(), name="loop"),
             asyncio.create_task(server.serve(), name="server"),
             asyncio.create_task(self._collect(), name="collect"),
+            asyncio.create_task(self._live(), name="alive"),
             asyncio.create_task(self.ended.wait(), name="end"),
         ]
         if self.settings.report_every:
@@ -406,6 +412,9 @@ class Composition:
     def _drained(self, slot: int, generation: int) -> bool:
         return self.agent.drained(slot, generation)
 
+    def _remember(self, to_come: Sequence[turns.Turn]) -> None:
+        self.agent.attempt("reload", lambda: turns.keep(self.places.run, to_come))
+
     def _lame_duck(self, pids: Sequence[int]) -> None:
         self._lame = list(pids)
         self._publish()
@@ -455,6 +464,12 @@ class Composition:
                 except Unavailable as error:
                     self.agent.note(error.what, level="warning", pid=pid)
             await asyncio.sleep(COLLECT_EVERY)
+
+    async def _live(self) -> None:
+        """Give the keeper a sign of life every few seconds."""
+        while True:
+            self._tell({"do": "alive"})
+            await asyncio.sleep(ALIVE_EVERY)
 
     async def _watch_sources(self) -> None:
         """Reload when a source file changes (``--dev``)."""

@@ -34,6 +34,7 @@ VERBS = {
     "log-level": ("roadworthy.cli.log_level:log_level", "Set the log level of a running program, and take it back."),
     "trail": ("roadworthy.cli.trail:trail", "Show the audit trail, and verify that it is whole."),
     "detect": ("roadworthy.cli.detect:detect", "Tell where this runs, by what evidence, and within which limits."),
+    "secrets": ("roadworthy.cli.secrets:secrets", "Keep secrets in a store, and find stray ones."),
     "stacks": ("roadworthy.cli.stop:stacks", "Show what every thread of a program is doing."),
 }
 """Verb to (module:object, one line of help); the modules are imported when their verb is used."""

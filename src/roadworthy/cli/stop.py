@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from roadworthy.agent.auditor import user_name
-from roadworthy.cli.running import Running, clear_away, find, start_ticks
+from roadworthy.cli.running import Running, clear_away, find, look, start_ticks
 from roadworthy.cli.socket import ask
 from roadworthy.cli.waiting import wait
 from roadworthy.config.values import RunSettings
@@ -43,6 +43,7 @@ def stop(name: str | None, now: bool) -> int:  # noqa: FBT001 - click passes it 
     else:
         pid, ticks = found.keeper
         reap.send(pid, ticks, signal.SIGINT if now else signal.SIGTERM)
+        reap.send(pid, ticks, signal.SIGCONT)  # one that is stopped could not act
         if now:
             reap.send(pid, ticks, signal.SIGINT)
             wait(lambda: start_ticks(pid) != ticks, 0.05)
@@ -53,6 +54,8 @@ def stop(name: str | None, now: bool) -> int:  # noqa: FBT001 - click passes it 
                 why=f"Its keeper, pid {pid}, has not ended yet.",
                 hint="Try --now.",
             )
+        if (left := look(found.places)).workers:  # the keeper did not end: it was killed, and they live on
+            _end_workers(left, 0.0 if now else _grace(left))
     print(f"{found.places.app} is stopped")
     return 0
 

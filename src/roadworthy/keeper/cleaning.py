@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from roadworthy.keeper.wire import Message
 
-_RUN_FILES = ("keeper.json", "keeper.json.new", "agent.json", "agent.sock", "token", "run.json", "lock")
+_RUN_FILES = ("keeper.json", "keeper.json.new", "agent.json", "agent.sock", "token", "run.json", "reload.json", "lock")
 _ARENA_FILES = ("control", "shared", "stacks-", "declined-")
 """Beginnings of names; the arenas themselves are the agent's to remove, after it has read the last words in them."""
 

@@ -371,6 +371,16 @@ async def test_silent_clients_are_pinged_and_closed_and_answering_ones_kept(kind
         assert await client.closed() == channel.TRY_AGAIN
 
 
+async def test_a_connection_renews_its_session_as_long_as_it_lasts(kind):
+    sessions = Sessions(lifetime=0.3)
+    async with served(kind, sessions, echo) as at, Client(at, (await created(at))["token"]) as client:
+        await asyncio.sleep(1)
+        await client.tell(type="message", id=1, data="still here")
+        assert (await client.hear())["data"]["echo"] == "still here"
+        assert await sessions.alive(client.welcome["session_id"])
+    assert not await sessions.alive("nobody")
+
+
 async def test_connections_disconnections_and_active_sessions_are_counted(kind, tmp_path, monkeypatch):
     sessions = Sessions("t.counted." + kind)
     label = {"sessions": sessions.name}

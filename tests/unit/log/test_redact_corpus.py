@@ -1,5 +1,6 @@
 """Planted secrets by format and as programs leak them: none comes through; real text stays as it is."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -7,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from tests.unit.log.corpus import formats, leaks
 
 from roadworthy import _known
 from roadworthy.log.redact import learn, learn_file, one_line, redact, redact_argv, redact_value
-from tests.unit.log.corpus import formats, leaks
 
 EACH = 300
 AROUND = ("{}", "before {} after", 'x "{}", y', "a=1;b={};c", "({})", "\n{}\n", "é {} ü", "[{}]", "/{}/", "_{}", "{}.")
@@ -66,7 +67,8 @@ def test_what_a_program_leaks_does_not_come_through(name):
         found = redact(around)
         assert leaks.SECRET not in found
         assert redact(found) == found
-        assert leaks.SECRET not in redact(one_line(around))
+        if name not in leaks.NOT_IN_JSON:
+            assert leaks.SECRET not in redact(json.dumps({"message": around}, ensure_ascii=False))
 
 
 @pytest.mark.parametrize("name", leaks.KNOWN_ONLY | leaks.CASES)
@@ -148,7 +150,8 @@ def test_a_variable_that_is_set_later_is_known_from_the_next_text_on(known, monk
 def test_a_file_of_assignments_is_learnt(known, tmp_path):
     path = tmp_path / ".env"
     path.write_text(
-        "# comment\nexport API_KEY='first-of-them'\nDB_PASSWORD=\"second one\"\nX_TOKEN=third-of-them # why\nDEBUG=yes-please\n"
+        "# comment\nexport API_KEY='first-of-them'\nDB_PASSWORD=\"second one\"\nX_TOKEN=third-of-them # why\n"
+        "DEBUG=yes-please\n"
     )
     learn_file(str(path))
     assert sorted(known.values) == ["first-of-them", "second one", "third-of-them"]
@@ -181,7 +184,7 @@ def test_of_real_text_below_one_line_in_a_thousand_is_changed(known, capsys):
     size = sum(len(line) + 1 for line in lines)
     changed = _false(lines)
     with capsys.disabled():
-        print(  # noqa: T201 - the figures are what the test is for
+        print(
             f"\n  redaction: {len(changed)} of {len(lines)} lines changed in {size / 1e6:.1f} MB of source "
             f"({len(changed) / len(lines):.3%}), {len(_false(logs))} of {len(logs)} log lines"
         )
@@ -202,11 +205,55 @@ def test_any_text_is_taken_and_doing_it_twice_changes_nothing(text):
     assert len(one_line(once).splitlines()) <= 1
 
 
-PIECES = st.sampled_from([
-    "password", "token", "api_key", "--secret", "cookie:", "Authorization", "=", ":", " ", "'", '"', "[", "]", "{", "}", "(",
-    ")", ",", ";", "&", "%3D", "%22", "\\", "\\n", "\n", "- ", "|", "<", ">", "</", "@", "://", "x1y2z3", "[redacted]",
-    "name", "value", "Basic", "Bearer", "curl -u", "\x1b[0m", "\u200b", "：", "-----BEGIN PRIVATE KEY-----", "is", "for",
-])  # fmt: skip
+PIECES = st.sampled_from(
+    [
+        "password",
+        "token",
+        "api_key",
+        "--secret",
+        "cookie:",
+        "Authorization",
+        "=",
+        ":",
+        "'",
+        '"',
+        "[",
+        "]",
+        "{",
+        "}",
+        "(",
+        ")",
+        ",",
+        ";",
+        "&",
+        "%3D",
+        "%22",
+        "\\",
+        "\\n",
+        "|",
+        "<",
+        ">",
+        "</",
+        "@",
+        "://",
+        "x1y2z3",
+        "[redacted]",
+        "name",
+        "value",
+        "Basic",
+        "Bearer",
+        "\x1b[0m",
+        "\u200b",
+        "：",
+        "is",
+        "for",
+        "\n",
+        " ",
+        "- ",
+        "curl -u",
+        "-----BEGIN PRIVATE KEY-----",
+    ]
+)
 
 
 @settings(max_examples=400)
@@ -220,7 +267,8 @@ def test_text_made_of_what_the_rules_look_for_is_redacted_once(text):
 @pytest.mark.parametrize(
     "piece",
     ["password ", "token=(", "'password', ", "<password>", "name=x value=", "curl -u ", "--token ", "a://b:", "key%3D",
-     "\x1b[", "passwordр", "=\"", "-----BEGIN PRIVATE KEY-----", "value=x name=", "abc.", "AT", "sk-", "password for "],
+     "\x1b[", "password\u0440", '="', "-----BEGIN PRIVATE KEY-----", "value=x name=", "abc.", "AT", "sk-",
+     "password for ", "A" * 64 + "\n", "-----END PRIVATE KEY-----"],
 )  # fmt: skip
 def test_long_text_of_one_piece_takes_no_long_time(piece):
     redact(piece * (65_536 // len(piece)))

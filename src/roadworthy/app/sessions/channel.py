@@ -27,6 +27,7 @@ import json
 
 from roadworthy import _clock
 from roadworthy.app.sessions.core import SessionRefused, told
+from roadworthy.log.correlation import CorrelationContext
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -242,7 +243,8 @@ class _Connection:
     async def _deliver(self, last: int) -> None:
         """Send what the store holds for the client, as it comes; ping, renew, and see whether we still have it."""
         session_id, every = self._session.session_id, self._sessions.ping
-        pinged = _clock.monotonic()
+        renew = min(every, self._sessions.lifetime / 3)
+        pinged = renewed = _clock.monotonic()
         await self._store.enter(session_id)
         try:
             await self._store.acknowledge(session_id, last)
@@ -261,8 +263,10 @@ class _Connection:
                 if now - pinged >= every:
                     pinged = now
                     await self._tell(type="ping")
+                if now - renewed >= renew:
+                    renewed = now
                     await self._store.touch(session_id, self._sessions.lifetime)
-                await self._store.wait(session_id, version, max(0.01, pinged + every - now))
+                await self._store.wait(session_id, version, max(0.01, min(pinged + every, renewed + renew) - now))
         finally:
             await self._store.leave(session_id)
 
@@ -277,7 +281,8 @@ class _Connection:
 
 
 async def _call(handler: Handler, channel: Channel) -> None:
-    await handler(channel)
+    with CorrelationContext(session_id=channel.session_id):
+        await handler(channel)
 
 
 async def first_token(transport: Transport, seconds: float) -> str:

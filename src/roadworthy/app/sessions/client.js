@@ -5,7 +5,8 @@
 //   talk.send({say: "hello"});
 //
 // States: "connecting", "open", "waiting" (cut; trying again), "closed". onlost(n) tells that n messages are gone: the
-// client came back too late; onnew(why) that a new session had to be made. Token and place are kept for this tab.
+// client came back too late; onnew(why) that a new session had to be made. first() gives what is said first in every new
+// session, and by every page that is loaded. Token and place are kept for this tab.
 
 const PROTOCOL = "roadworthy.session";
 const LEAST = 250;
@@ -14,7 +15,7 @@ const MOST = 15000;
 export function connect(options) {
   const {
     path = "/ws", endpoint = "/api/session", onmessage = () => {}, onstate = () => {}, onlost = () => {},
-    onnew = () => {}, key = "roadworthy.session", storage = window.sessionStorage,
+    onnew = () => {}, first = null, key = "roadworthy.session", storage = window.sessionStorage,
   } = options;
   let kept = load(), socket = null, timer = 0, watch = 0, tries = 0, ended = false, ready = false, ping = 20, ackDue = 0;
 
@@ -35,7 +36,9 @@ export function connect(options) {
     if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
     const made = await answer.json();
     // What was not acknowledged is said again in the new session, from number 1 on.
-    const unsent = kept.unsent.map((one, at) => ({...one, id: at + 1}));
+    const said = kept.unsent.filter((one) => !one.first).map((one) => ({data: one.data}));
+    if (first) said.unshift({data: first(), first: true});
+    const unsent = said.map((one, at) => ({...one, id: at + 1}));
     kept = {token: made.token, session: made.session_id, last: 0, next: unsent.length + 1, unsent};
     save();
     onnew(why);
@@ -79,7 +82,7 @@ export function connect(options) {
       ping = said.ping;
       ready = true;
       tell({type: "ready", last: kept.last});
-      for (const one of kept.unsent) tell({type: "message", ...one});
+      for (const one of kept.unsent) say(one);
       tries = 0;
       onstate("open", {resumed: said.resumed, session: said.session_id});
     } else if (said.type === "message") {
@@ -105,6 +108,14 @@ export function connect(options) {
 
   function tell(message) {
     if (ready && socket && socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message));
+  }
+
+  function say(one) { tell({type: "message", id: one.id, data: one.data}); }
+
+  function put(one) {
+    kept.unsent.push({id: kept.next++, ...one});
+    save();
+    say(kept.unsent[kept.unsent.length - 1]);
   }
 
   // The browser may notice a dead connection only after minutes: three silent pings are enough.
@@ -137,16 +148,12 @@ export function connect(options) {
   function now() { if (!ended && !socket) { tries = Math.max(1, Math.min(tries, 2)); open(); } }
   window.addEventListener("online", now);
 
+  if (first && kept.token) put({data: first(), first: true});
   open();
   return {
     get session() { return kept.session; },
     get waiting() { return kept.unsent.length; },
-    send(data) {
-      const one = {id: kept.next++, data};
-      kept.unsent.push(one);
-      save();
-      tell({type: "message", ...one});
-    },
+    send(data) { put({data}); },
     // Cut the connection without an end of the session, as a network does: for tests and for trying it out.
     cut() { if (socket) { const old = socket; socket = null; old.close(); again(); } },
     close() {

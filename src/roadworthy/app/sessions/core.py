@@ -181,6 +181,10 @@ class Sessions:
         await self.store.end(session_id)
         self.meters.active.set(await self.store.count())
 
+    async def alive(self, session_id: str) -> bool:
+        """Return whether a session that was opened once is still there, connected or waiting to resume."""
+        return bool((await self.store.after(session_id, 1 << 52))[1])
+
     async def active(self) -> int:
         """Return how many sessions there are, connected or waiting to resume."""
         return await self.store.count()

@@ -33,11 +33,12 @@ from roadworthy.log.redact.shapes import (
     may_hold_token,
     without_addresses,
     without_cards,
+    without_private_keys,
     without_schemes,
     without_signatures,
     without_tokens,
 )
-from roadworthy.log.redact.tricks import plain_form
+from roadworthy.log.redact.tricks import escaped, plain_form, unescaped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,6 +95,9 @@ def redact(text: str) -> str:  # noqa: C901, PLR0912 - one pass on the hot path:
     classes = raw.translate(CLASSES).decode()  # a text: to look for one in bytes takes ten times as long
     if ODD in classes and (plain := plain_form(text)) != text and (found := redact(plain)) != plain:
         text, low = found, found.lower()
+    if "\\" in text and (lines := unescaped(text)) != text and (found := redact(lines)) != lines:
+        text = escaped(found)
+        low = text.lower()
     marked = MARK in classes
     if marked:
         if (
@@ -126,7 +130,7 @@ def redact(text: str) -> str:  # noqa: C901, PLR0912 - one pass on the hot path:
         text = without_schemes(text)
     if "-" in low:
         if "-----" in low and "private key" in low:
-            text = without_tokens(text)
+            text = without_private_keys(text)
         if " -" in low and (" -p" in low or " -u" in low or " --u" in low or " -a" in low):
             text = without_tools(text)
     if marked:

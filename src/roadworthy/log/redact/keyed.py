@@ -42,7 +42,7 @@ _PHRASES = ("passphrase", "phrase", "mnemonic")
 _LINE = Pattern(r"[^\n,;\"'{}]*")
 
 _WHOLE_LINE = Pattern(
-    r"(?im)\b((?:set-)?cookie|(?:proxy-)?authori[sz]ation)(\s{0,3}[:=]\s{0,3})(?![\s\"'\[({])(?:=\"[^\"\r\n]*\"|[^\r\n\"'])+"
+    r"(?im)\b((?:set-)?cookie|(?:proxy-)?authori[sz]ation)(\s{0,3}[:=]\s{0,3})(?![\s\"'\[({])(?:=\\*\"[^\"\r\n]*\"|[^\r\n\"'])+"
 )
 _WHOLE_WORDS = ("cookie", "authori")
 
@@ -50,8 +50,8 @@ _QUOTED = r"""(?:'[^'\n]+'|"[^"\n]+")"""
 _SAID = Pattern(
     rf"""
     (?P<before>
-        (?:(?:password|passwd|passphrase|passcode)(?:[ ]for[ ]\S{{1,64}})?(?:[ ]is|[ ]was|[ ]=|[ ]:|:)?|identified[ ]by)[ \t]+
-        (?={_QUOTED})(?!["']\[redacted\])
+        (?:(?:password|passwd|passphrase|passcode)(?:[ ]for[ ]\S{{1,64}})?(?:[ ]is|[ ]was|[ ]=|[ ]:|:)?
+           |identified[ ]by)[ \t]+ (?={_QUOTED})(?!["']\[redacted\])
       | (?:password|passwd|passphrase|passcode|secret|token|api[ _-]?key)
         (?:[ ](?:for|of)[ ]\S{{1,64}})?(?:[ ]is|[ ]was|[ ]=)?:?[ \t]+
         (?=\S*[0-9])(?=\S*[A-Za-z])(?![^\s"']*[=:(/\[<{{]) (?=\S{{6}})
@@ -95,7 +95,10 @@ _NAMED_LATER = Pattern(
 )
 _ELEMENT = Pattern(r"(?P<before><(?:[\w.\-]+:)?(?P<key>[A-Za-z][\w.\-]{1,63})(?:\s[^<>]*)?>)(?!\s*<)[^<]+(?=</)")
 _PLIST = Pattern(r"(?P<before><key>(?P<key>[\w.\- ]{2,64})</key>\s*<(?:string|data|integer)>)[^<]+")
-_INPUT = Pattern(r"(?m)^(?P<before>(?P<key>[\w.\-]{2,64})\n[^\n]*?input_value=)(?:\[redacted\]|'[^'\n]*'|\"[^\"\n]*\"|[^\s,\]]+)")
+_INPUT = Pattern(
+    r"(?m)(?:^|(?<=[\"' ]))(?P<before>(?P<key>[\w.\-]{2,64})\n[^\n]*?input_value=)"
+    r"(?:\[redacted\]|'[^'\n]*'|\"[^\"\n]*\"|[^\s,\]]+)"
+)
 _TOOLS = Pattern(
     r"""
     (?P<before>
@@ -151,7 +154,7 @@ def _by_key(text: str, keys: Pattern) -> str:
     done = at = 0
     while (name := keys.search(text, at)) is not None:
         at = name.end()  # what looks like a value may be the next key: "A0= password: …"
-        if not secret_key(name["key"]) or (found := _VALUE.match(text, at)) is None:
+        if not (secret_key(name["key"]) or _after_escape(text, name)) or (found := _VALUE.match(text, at)) is None:
             continue
         value, quote = found[0], found["quote"]
         follows = text[found.end() : found.end() + 1]
@@ -163,6 +166,15 @@ def _by_key(text: str, keys: Pattern) -> str:
         pieces += text[done:at], _in_place_of(value, quote)
         done = at = _end_of_value(text, name["key"], found)
     return "".join(pieces) + text[done:] if pieces else text
+
+
+def _after_escape(text: str, name: re.Match[str]) -> bool:
+    r"""Return whether it is a secret key once the letter of a written-out ``\n`` before it is left out."""
+    return (
+        text[max(0, name.start() - 1) : name.start()] == "\\"
+        and name["key"][0] in "nrt"
+        and secret_key(name["key"][1:])
+    )
 
 
 def _says_nothing(key: str, value: str, follows: str) -> bool:

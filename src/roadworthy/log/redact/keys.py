@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from roadworthy.log.redact.pattern import Pattern
-
 _MOST_KEPT = 512
 _LONGEST_KEPT = 160
 _keys: dict[str, bool] = {}
@@ -48,7 +46,6 @@ SECRET_PARTS = (
 )  # fmt: skip
 """Every key that names a secret holds one of these, once all but its letters and digits is left out."""
 _LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
-_SPLIT = Pattern(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 
 
 def secret_key(key: str) -> bool:
@@ -69,8 +66,24 @@ def _may_be_secret(key: str) -> bool:
     return any([part in letters for part in SECRET_PARTS])  # noqa: C419 - a list costs less than a generator
 
 
+def _words(key: str) -> list[str]:
+    """Return the words of a key in lower case: ``dbAPIKey2`` is db, api, key, 2. Done without ``re``."""
+    words: list[str] = []
+    before = ""
+    for place, char in enumerate(key):
+        kind = "1" if "0" <= char <= "9" else "a" if "a" <= char <= "z" else "A" if "A" <= char <= "Z" else ""
+        follows = key[place + 1 : place + 2]
+        goes_on = kind == before and not (kind == "A" and "a" <= follows <= "z")
+        if kind and (goes_on or (kind == "a" and before == "A")):
+            words[-1] += char
+        elif kind:
+            words.append(char)
+        before = kind
+    return [word.lower() for word in words]
+
+
 def _is_secret(key: str) -> bool:
-    words = [word.lower() for word in _SPLIT.findall(key)]
+    words = _words(key)
     while words and words[-1].isdigit():
         words.pop()
     if not words or words[-1] in _ABOUT:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 MANY = 96
-"""Forms beyond which a text is looked at by the groups of four characters in it, which costs the same for any number."""
+"""Forms beyond which a text is first looked at by the groups of four characters in it: a cost that does not grow."""
 
 LONGEST_ENCODED = 4096
 """Characters of a value whose encoded forms are looked for; a longer one is looked for as it is."""
@@ -30,8 +30,9 @@ _forms: tuple[str, ...] = ()
 _groups: frozenset[tuple[str, ...]] = frozenset()
 _made_for = -1
 
-_ADDRESS = Pattern(r"://[^\s/?\#:@]*:([^\s]+)@[^\s@]*$")
-_ASSIGNED = Pattern(r"(?m)^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.\-]*)[ \t]*=[ \t]*(\"(?:\\.|[^\"])*\"|'[^']*'|[^\r\n]*)")
+_ASSIGNED = Pattern(
+    r"(?m)^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.\-]*)[ \t]*=[ \t]*(\"(?:\\.|[^\"])*\"|'[^']*'|[^\r\n]*)"
+)
 
 
 def without_known(text: str) -> str:
@@ -64,7 +65,7 @@ def learn_file(path: str) -> None:
             text = file.read(LONGEST_FILE)
     except OSError:
         return
-    pairs = {}
+    pairs: dict[str, str] = {}
     while (found := _ASSIGNED.search(text)) is not None and len(pairs) < MOST_LEARNT:
         value = found[2].strip()
         pairs[found[1]] = value[1:-1] if value[:1] in {"'", '"'} and value[:1] == value[-1:] else value.split(" #")[0]
@@ -75,10 +76,9 @@ def learn_file(path: str) -> None:
 def _secrets_of(key: str, value: str) -> Iterable[str]:
     """Return what is secret in a variable's value, without what would be found in harmless text."""
     found = []
-    if "://" in value and (address := _ADDRESS.search(value)) is not None:
-        from urllib.parse import unquote
-
-        found = [address[1], unquote(address[1])]
+    if "://" in value and "@" in value:
+        word = value.partition("://")[2].rpartition("@")[0].partition(":")[2]
+        found = [word, _unquoted(word)] if word and " " not in word else []
     elif secret_key(key) and not value.startswith(("/", "./", "~/", "http://", "https://")):
         found = [value]
     return [one for one in found if _tells(one)]
@@ -87,7 +87,9 @@ def _secrets_of(key: str, value: str) -> Iterable[str]:
 def _tells(value: str) -> bool:
     """Return whether a value is not a mere word or number that texts have anyway."""
     bare = value.strip()
-    if len(bare) < _WORD and (bare.isdigit() or (bare.isalpha() and (bare.islower() or bare.isupper() or bare.istitle()))):
+    if len(bare) < _WORD and (
+        bare.isdigit() or (bare.isalpha() and (bare.islower() or bare.isupper() or bare.istitle()))
+    ):
         return False
     return len(bare) >= _known.SHORTEST
 
@@ -112,13 +114,11 @@ def encodings(value: str) -> list[str]:
     Of base64 it is the part that the value alone determines, whatever stands before and after it.
     """
     import binascii
-    import json
-    from urllib.parse import quote, quote_plus
 
     raw = value.encode("utf-8", "replace")
-    found = [json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1], repr(value)[1:-1], repr(raw)[2:-1]]
-    found += [json.dumps(one)[1:-1] for one in found[:1]]
-    found += [quote(value, safe=""), quote(value), quote_plus(value)]
+    for_json = _json(value)
+    found = [for_json, _json(value, ascii_only=False), _json(for_json), repr(value)[1:-1], repr(raw)[2:-1]]
+    found += [_quoted(raw, b""), _quoted(raw, b"/"), _quoted(raw, b" ").replace(" ", "+")]
     found += [raw.hex(), raw.hex().upper()]
     if any(line in value for line in "\r\n"):
         found.append(value.replace("\r", "").replace("\n", "\\n"))
@@ -130,3 +130,37 @@ def encodings(value: str) -> list[str]:
         core = encoded[first:last]
         found += [core, core.replace("+", "-").replace("/", "_")]
     return [form for form in dict.fromkeys(found) if form != value and len(form) >= _known.SHORTEST]
+
+
+# What json and urllib.parse do, which cost milliseconds to import: this may run while a program starts.
+
+_UNQUOTED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-~"
+_JSON = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f", "\b": "\\b"}
+_LAST_ASCII = "~"
+
+
+def _json(value: str, *, ascii_only: bool = True) -> str:
+    return "".join([_JSON.get(char) or _unicode(char, ascii_only=ascii_only) for char in value])
+
+
+def _unicode(char: str, *, ascii_only: bool) -> str:
+    if " " <= char <= _LAST_ASCII or (char > _LAST_ASCII and not ascii_only):
+        return char
+    raw = char.encode("utf-16-be", "surrogatepass")
+    return "".join([f"\\u{raw[at]:02x}{raw[at + 1]:02x}" for at in range(0, len(raw), 2)])
+
+
+def _quoted(raw: bytes, safe: bytes) -> str:
+    return "".join([chr(code) if code in _UNQUOTED or code in safe else f"%{code:02X}" for code in raw])
+
+
+def _unquoted(text: str) -> str:
+    head, *rest = text.encode("utf-8", "replace").split(b"%")
+    raw = bytearray(head)
+    for part in rest:
+        try:
+            raw.append(int(part[:2].decode("ascii"), 16))
+            raw += part[2:]
+        except ValueError:
+            raw += b"%" + part
+    return raw.decode("utf-8", "replace")

@@ -29,5 +29,10 @@ class Pattern:
 
         flags = re.VERBOSE * self._verbose | re.DOTALL * self._dotall | re.IGNORECASE * self._ignorecase
         compiled = re.compile(self._text, flags)
-        self.findall, self.match, self.search, self.sub = compiled.findall, compiled.match, compiled.search, compiled.sub
+        self.findall, self.match, self.search, self.sub = (
+            compiled.findall,
+            compiled.match,
+            compiled.search,
+            compiled.sub,
+        )
         return object.__getattribute__(self, name)

@@ -30,7 +30,7 @@ ODD = "!"
 """What stands in :data:`CLASSES` for control characters, and where a character may begin that hides a key."""
 
 _LEADS = frozenset(b"\xc2\xcc\xcd\xd0\xd1\xd4\xd8\xe1\xe2\xe3\xea\xef")
-"""First bytes, in UTF-8, of what :mod:`roadworthy.log.redact.tricks` looks for; letters of most languages have others."""
+"""First bytes, in UTF-8, of what ``tricks`` looks for; the letters of most languages have others."""
 
 
 def _class_of(code: int) -> str:
@@ -50,7 +50,9 @@ CLASSES = "".join([_class_of(code) for code in range(256)]).encode()
 KEY_BEGINS = r"-----BEGIN[ ][A-Z0-9 ]{0,40}PRIVATE[ ]KEY(?:[ ]BLOCK)?-----"
 KEY_ENDS = r"-----END[ ][A-Z0-9 ]{0,40}PRIVATE[ ]KEY(?:[ ]BLOCK)?-----"
 
-DIGITS = "".join(["0" if char in "0123456789" else " " if char in " -" else "x" for char in map(chr, range(256))]).encode()
+DIGITS = "".join(
+    ["0" if char in "0123456789" else " " if char in " -" else "x" for char in map(chr, range(256))]
+).encode()
 """Maps the bytes of a text to digits, what may stand between those of a card, and all else."""
 
 CARD_RUN, CARD_GROUPS = "0" * 13, "0000 0000"
@@ -59,7 +61,6 @@ CARD_RUN, CARD_GROUPS = "0" * 13, "0000 0000"
 _TOKENS = Pattern(
     rf"""
     {KEY_BEGINS} .*? (?:{KEY_ENDS}|\Z)
-  | (?:[A-Za-z0-9+/=]{{16,}}(?:\s|\\[rn])+)+ {KEY_ENDS}
   | (?<![A-Za-z0-9])(?:
         sk-[A-Za-z0-9_\-]{{16,}}
       | (?:sk|pk|rk|whsec|gsk)_(?:live_|test_)?[A-Za-z0-9+/]{{12,}}=*
@@ -113,8 +114,12 @@ _TOKENS = Pattern(
     verbose=True,
     dotall=True,
 )
+_KEY_TAIL = Pattern(
+    rf"(?<![A-Za-z0-9+/=])(?:[A-Za-z0-9+/=]{{16,100}}(?:\s|\\[rn]){{1,4}}){{1,80}}{KEY_ENDS}".replace("[ ]", " ")
+)
 _SCHEME = Pattern(
-    r"(?<![A-Za-z0-9])(Bearer|Basic)([ ]+)(?!\[)((?=[^\s,;\"']*[0-9=]|[^\s,;\"']{20})[A-Za-z0-9._~+/=\-]{6,}|[A-Za-z0-9+/]{8,})",
+    r"(?<![A-Za-z0-9])(Bearer|Basic)([ ]+)(?!\[)"
+    r"((?=[^\s,;\"']*[0-9=]|[^\s,;\"']{20})[A-Za-z0-9._~+/=\-]{6,}|[A-Za-z0-9+/]{8,})",
     ignorecase=True,
 )
 _URL = Pattern(r"(://)([^\s/?\#:@\"'<>]*):(?![0-9]{0,5}(?:[/?\#\s]|$))([^\s\"'<>]*)@")
@@ -131,7 +136,7 @@ _MAIL = Pattern(
 _CARDS = Pattern(r"(?<![0-9A-Za-z.\-])[2-6](?:[ \-]?[0-9]){12,18}(?![0-9A-Za-z])(?!\.[0-9])")
 
 
-def may_hold_token(text: str, low: str) -> bool:  # noqa: PLR0911 - one test after the other, the rarest families last
+def may_hold_token(text: str, low: str) -> bool:
     """Return False when ``text``, which has a long run, has none of the prefixes; ``low`` is it in lower case."""
     if "_" in low and (
         "k_" in low
@@ -211,6 +216,11 @@ def may_hold_token(text: str, low: str) -> bool:  # noqa: PLR0911 - one test aft
 def without_tokens(text: str) -> str:
     """Return ``text`` without tokens and private keys."""
     return _TOKENS.sub(REDACTED, text)
+
+
+def without_private_keys(text: str) -> str:
+    """Return ``text`` without private keys, also where only the end of one is left of it."""
+    return _KEY_TAIL.sub(REDACTED, _TOKENS.sub(REDACTED, text))
 
 
 def without_schemes(text: str) -> str:

@@ -1,4 +1,4 @@
-r"""Text that hides a key from the eye of a program, not of a reader: ``pass\u200bword``, ``ｐａｓｓｗｏｒｄ：``, colours inside it.
+r"""Text that hides a key from a program, not from a reader: ``pass\u200bword``, wide letters, colours inside it.
 
 Such text is looked at once more in a plain form; only where a secret is found in that, the plain form is what is kept.
 """
@@ -13,8 +13,8 @@ _HIDDEN = (
     *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), *range(0xFE00, 0xFE10), 0xFEFF,
 )  # fmt: skip
 _SPACES = (0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000)
-_LOOKALIKES = dict(zip("аеорсухкіѕԁԝіАЕОРСКТВМНХ", "aeopcyxkisdwiAEOPCKTBMHX", strict=False))  # noqa: RUF001 - that is what they are for
-_QUOTES = dict(zip("“”„‟«»‘’‚", "\"\"\"\"\"\"'''", strict=False))  # noqa: RUF001 - as above
+_LOOKALIKES = dict(zip("аеорсухкіѕԁԝіАЕОРСКТВМНХ", "aeopcyxkisdwiAEOPCKTBMHX", strict=True))
+_QUOTES = dict(zip("“”„‟«»‘’‚", '""""""\'\'\'', strict=True))  # noqa: RUF001 - as above
 _PLAIN: dict[int, int | str | None] = dict.fromkeys(_HIDDEN)
 _PLAIN |= dict.fromkeys(_SPACES, " ")
 _PLAIN |= {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
@@ -35,3 +35,15 @@ def plain_form(text: str) -> str:
     if _MIXED.search(text) is not None:  # letters of two scripts in one word
         return text.translate(_FOLD)
     return text.translate(_PLAIN) if _ANY_PLAIN.search(text) is not None else text
+
+
+def unescaped(text: str) -> str:
+    r"""Return a text whose line feeds are written out (``\n``), as JSON has them, in lines; others as they are."""
+    if "\n" in text or "\t" in text:
+        return text
+    return text.replace("\\n", "\n").replace("\\t", "\t")
+
+
+def escaped(text: str) -> str:
+    """Return what :func:`unescaped` made of a text as it was."""
+    return text.replace("\n", "\\n").replace("\t", "\\t")

@@ -37,11 +37,13 @@ def _jwt(chance: Random) -> str:
     def part(value: dict[str, object]) -> str:
         return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
-    return ".".join((
-        part({"alg": chance.choice(["HS256", "RS256", "ES256"]), "typ": "JWT"}),
-        part({"sub": some(chance, WORD, 12), "iat": chance.randrange(10**9, 2 * 10**9)}),
-        some(chance, URL, 43),
-    ))
+    return ".".join(
+        (
+            part({"alg": chance.choice(["HS256", "RS256", "ES256"]), "typ": "JWT"}),
+            part({"sub": some(chance, WORD, 12), "iat": chance.randrange(10**9, 2 * 10**9)}),
+            some(chance, URL, 43),
+        )
+    )
 
 
 def _pem(kind: str) -> Maker:
@@ -57,7 +59,9 @@ def _pem_in_json(chance: Random) -> str:
 
 
 def _card(chance: Random) -> str:
-    prefix, length = chance.choice([("4", 16), ("51", 16), ("55", 16), ("2221", 16), ("34", 15), ("37", 15), ("6011", 16)])
+    prefix, length = chance.choice(
+        [("4", 16), ("51", 16), ("55", 16), ("2221", 16), ("34", 15), ("37", 15), ("6011", 16)]
+    )
     digits = [int(char) for char in prefix + "".join(chance.choices(DIGITS, k=length - len(prefix) - 1))]
     doubled = sum(sum(divmod(digit * 2, 10)) for digit in digits[::-2])
     digits.append(-(doubled + sum(digits[-2::-2])) % 10)
@@ -92,7 +96,9 @@ FORMATS: dict[str, Maker] = {
     "GitLab personal": prefixed("glpat-", URL, 20),
     "GitLab deploy and runner": lambda c: c.choice(["gldt-", "glrt-", "glptt-", "glft-", "glsoat-"]) + some(c, URL, 20),
     "Slack bot": lambda c: f"xoxb-{some(c, DIGITS, 12)}-{some(c, DIGITS, 13)}-{some(c, WORD, 24)}",
-    "Slack user": lambda c: f"xoxp-{some(c, DIGITS, 12)}-{some(c, DIGITS, 12)}-{some(c, DIGITS, 12)}-{some(c, HEX, 32)}",
+    "Slack user": lambda c: (
+        f"xoxp-{some(c, DIGITS, 12)}-{some(c, DIGITS, 12)}-{some(c, DIGITS, 12)}-{some(c, HEX, 32)}"
+    ),
     "Slack app": lambda c: f"xapp-1-{some(c, UPPER + DIGITS, 11)}-{some(c, DIGITS, 13)}-{some(c, HEX, 64)}",
     "Slack webhook": lambda c: (
         f"https://hooks.slack.com/services/T{some(c, UPPER, 8)}/B{some(c, UPPER, 10)}/{some(c, WORD, 24)}"
@@ -105,7 +111,9 @@ FORMATS: dict[str, Maker] = {
     "Mailgun": prefixed("key-", HEX, 32),
     "Mailchimp": lambda c: f"{some(c, HEX, 32)}-us{c.randrange(1, 22)}",
     "OpenAI": prefixed("sk-", WORD, 48),
-    "OpenAI project": lambda c: f"sk-{c.choice(['proj', 'svcacct', 'admin'])}-{some(c, URL, 74)}T3BlbkFJ{some(c, URL, 74)}",
+    "OpenAI project": lambda c: (
+        f"sk-{c.choice(['proj', 'svcacct', 'admin'])}-{some(c, URL, 74)}T3BlbkFJ{some(c, URL, 74)}"
+    ),
     "Anthropic": lambda c: f"sk-ant-{c.choice(['api03', 'admin01'])}-{some(c, URL, 93)}AA",
     "Hugging Face": prefixed("hf_", string.ascii_letters, 34),
     "Groq": prefixed("gsk_", WORD, 52),
@@ -167,7 +175,8 @@ _FRAME = (
     ("https://a.blob.core.windows.net/c?sv=2022-11-02&sig=", "&se=2"), ("TWILIO_AUTH_TOKEN=", ""),
     ("HEROKU_API_KEY=", ""), ("DD_API_KEY=", ""), ("xi-api-key: ", ""), ("Basic ", ""), ("Bearer ", ""),
     ("Set-Cookie: sid=", ""), ("postgresql://bob:", "@db.internal:5432/app"), ("redis://:", "@cache:6379/0"),
-    ("https://hooks.slack.com/services/", ""), ("https://discord.com/api/webhooks/", ""), ("https://", "@git.internal/a/b.git"),
+    ("https://hooks.slack.com/services/", ""), ("https://discord.com/api/webhooks/", ""),
+    ("https://", "@git.internal/a/b.git"),
     ('{"private_key": "-----BEGIN PRIVATE KEY-----\\n', '\\n-----END PRIVATE KEY-----\\n"}'),
 )  # fmt: skip
 
