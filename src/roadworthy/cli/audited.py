@@ -32,7 +32,7 @@ def audited(act: str, target: str, reason: str, app: str, change: Callable[[], T
 
 
 def _record(act: str, target: str, reason: str, app: str, result: str) -> None:
-    from roadworthy.agent import trail
+    from roadworthy.log import trail
 
     name = app or re.sub(r"[^A-Za-z0-9._-]+", "-", Path.cwd().name).strip("-._")[:48] or "program"
     try:
