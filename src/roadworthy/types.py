@@ -614,6 +614,9 @@ class History(Protocol):
     def incident(self, incident_id: str) -> Mapping[str, object] | None:
         """Return one incident's bundle, or None."""
 
+    def keep_for(self, hours: float) -> None:
+        """Keep figures for so long from now on."""
+
     def close(self) -> None:
         """Flush and release."""
 

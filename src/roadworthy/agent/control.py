@@ -272,7 +272,8 @@ class Control:
             found = verb(message)
             return {"ok": True, **(await found if inspect.isawaitable(found) else found)}
         except RoadworthyError as error:
-            return {"ok": False, "what": error.what, "why": error.why, "hint": error.hint}
+            kind = type(error).__name__
+            return {"ok": False, "kind": kind, "what": error.what, "why": error.why, "hint": error.hint}
 
 
 def supervisor_verbs(request: Callable[..., bool], ready: Callable[[], bool], app: str) -> dict[str, Verb]:

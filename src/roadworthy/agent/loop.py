@@ -101,7 +101,7 @@ class Agent:
             wake=self.wake,
         )
         self._deaths.told = crew is None
-        self._outlook = Outlook(history.query, settings.data_dirs)
+        self._outlook = Outlook(history.query, settings.data_dirs, settings.thresholds)
         self._checks: CheckRunner = builtin(settings, places.state, self.latest)
         self._checks.changed = self._journal.check
         self._subscribers: list[Callable[[Snapshot], None]] = []
@@ -114,6 +114,13 @@ class Agent:
         self._began = _clock.wall()
         self._was_ready = False
         self._keeper_listens = False
+
+    def follow(self, settings: RunSettings) -> None:
+        """Watch and judge by these settings from now on."""
+        self.settings = settings
+        self._vitals.follow(settings.hang)
+        self._checks.every(settings.check_every, _clock.monotonic())
+        self._outlook.thresholds = settings.thresholds
 
     # -- SnapshotSource
 

@@ -101,6 +101,11 @@ class Supervisor:
         self._verdict: int | None = None
         self._began = clock()
 
+    def follow(self, settings: RunSettings) -> None:
+        """Decide by these settings from now on."""
+        self.settings = settings
+        self._policy = Policy.of(settings, rolling=self._policy.rolling)
+
     # ------------------------------------------------------------------------------------------------ keeper's messages
     def handle(self, message: Mapping[str, Any], now: float) -> None:
         """Take one message of the keeper's; unknown ones are passed over."""

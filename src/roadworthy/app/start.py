@@ -180,6 +180,7 @@ def _bring_up(app: str | None) -> None:
     hooks, _when_started[:] = _when_started[:], []
     for hook in hooks:
         _call(hook, arena)
+    from roadworthy.config import reloads
     from roadworthy.log import hook as log_hook
     from roadworthy.resilience import outward
     from roadworthy.resilience.hook import when_used
@@ -192,6 +193,7 @@ def _bring_up(app: str | None) -> None:
         if _known.made:
             _tell_secret()
     when_used(_show_policies)
+    reloads.when_used(_show_reloads)
     outward.when_used(_show_services)
 
 
@@ -240,6 +242,13 @@ def _show_services() -> None:
     from roadworthy.app import services
 
     services.install()
+
+
+def _show_reloads() -> None:
+    """Have the agent told that something here wants to be told of reloads."""
+    from roadworthy.app import checks
+
+    checks.declared()
 
 
 def _directory(app: str) -> str:

@@ -23,12 +23,13 @@ from roadworthy.agent.acts import WORKER, Acts
 from roadworthy.agent.asked import line
 from roadworthy.agent.auditor import Auditor
 from roadworthy.agent.baselines import Baselines
+from roadworthy.agent.configuring import Configuring
 from roadworthy.agent.control import Control, Verb, supervisor_verbs
 from roadworthy.agent.history.late import open_history
 from roadworthy.agent.history.sqlite import SqliteHistory
 from roadworthy.agent.host import listens
 from roadworthy.agent.link import KeeperLink, PidfdWatch
-from roadworthy.agent.log_levels import LogLevels
+from roadworthy.agent.log_levels import DEFAULT, LogLevels
 from roadworthy.agent.loop import Agent
 from roadworthy.agent.resilience import Resilience
 from roadworthy.agent.server import Server, new_token
@@ -41,6 +42,7 @@ from roadworthy.arena.control import ControlWriter
 from roadworthy.arena.identity import start_ticks
 from roadworthy.cli.errors import show
 from roadworthy.cli.orphaned_output import OrphanedOutput
+from roadworthy.cli.reconfigure import validate
 from roadworthy.cli.running import clear_away, look
 from roadworthy.config.places import Places, make
 from roadworthy.config.values import RunSettings
@@ -56,6 +58,9 @@ COLLECT_EVERY: Final = 1.0
 """Seconds between two rounds of the program's own collectors."""
 
 COLLECT_TIMEOUT: Final = 2.0
+CHANGES_EVERY: Final = 0.5
+LOOK_EVERY: Final = 0.5
+"""Seconds between two looks whether a timed change has ended, or a report is due: both times may change meanwhile."""
 
 ALIVE_EVERY: Final = 5.0
 """Seconds between two signs of life for the keeper, which replaces an agent that gives none."""
@@ -67,15 +72,25 @@ class Composition:
     """The agent's parts and how they are tied; :meth:`run` works until it is told to end."""
 
     def __init__(self, settings: RunSettings, places: Places) -> None:
-        self.settings = settings
+        self._loop = asyncio.get_running_loop()
+        self.auditor = Auditor(places.state, settings.app, self._attempt)
+        self.configuring = Configuring(
+            settings,
+            places.run,
+            validate=validate,
+            apply=self._follow,
+            audit=self.auditor.record,
+            note=self._acted,
+            reloaded=self._tell_program,
+        )
+        self.settings = self.configuring.settings
         self.places = places
         remove_half_written(places.state)
-        self.history = open_history(lambda: _history(settings, places))
+        self.history = open_history(lambda: _history(self.settings, places))
         self.page = ControlWriter(places.arena)
         self._lame: list[int] = []
         self.switches = Switches(places.state, self._publish)
         self.log_levels = LogLevels(places.arena, self._publish)
-        self.auditor = Auditor(places.state, settings.app, self._attempt)
         self._publish()
         self.link: KeeperLink | None = None
         self.supervisor: Supervisor | None = None
@@ -84,7 +99,7 @@ class Composition:
         self._due: asyncio.TimerHandle | None = None
         self._bounding: asyncio.Task[None] | None = None
         self._kept = False
-        self._loop = asyncio.get_running_loop()
+        self._reloading: asyncio.Task[None] | None = None
 
     # -- putting together
 
@@ -92,6 +107,7 @@ class Composition:
         """Start everything, serve until the keeper, a signal or the program's end says so, and leave nothing behind."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.ended.set)
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload_settings)
         self.link = KeeperLink.from_environment(self._heard, self._keeper_lost)
         self._kept = self.link is not None
         index = None if self.link is not None else self._left_behind()
@@ -109,6 +125,7 @@ class Composition:
         verbs: dict[str, Any] = {
             "stacks": self._stacks,
             "log-level": self.auditor.verb("log-level", self.log_levels.verb),
+            **self._config_verbs(),
         }
         if self.supervisor is not None:
             asked = supervisor_verbs(
@@ -138,8 +155,8 @@ class Composition:
             asyncio.create_task(self._live(), name="alive"),
             asyncio.create_task(self.ended.wait(), name="end"),
         ]
-        if self.settings.report_every:
-            tasks.append(asyncio.create_task(self._report(), name="report"))
+        tasks.append(asyncio.create_task(self._report(), name="report"))
+        tasks.append(asyncio.create_task(self._end_changes(), name="changes"))
         if self.settings.dev:
             tasks.append(asyncio.create_task(self._watch_sources(), name="sources"))
         self._loop.call_later(garbage.SETTLED_AFTER, garbage.settle)
@@ -159,7 +176,7 @@ class Composition:
         return self.agent.attempt(subject, act)
 
     def _acts(self, picture: Resilience) -> Acts:
-        for notice in self.switches.notices:
+        for notice in (*self.switches.notices, *self.configuring.notices):
             self.agent.note(notice, level="error")
         return Acts(
             picture,
@@ -187,7 +204,7 @@ class Composition:
             routes(
                 self.agent,
                 self.history,
-                controls={**controls, **self.acts.table()},
+                controls={**controls, **self.acts.table(), **self._config_verbs()},
                 frequency=self.agent.frequency,
                 baselines=Baselines(self.places.state),
             ),
@@ -245,6 +262,8 @@ class Composition:
         now = _clock.monotonic()
         kind = message.get("t")
         self.agent.keeper_says(message)
+        if kind == "asked" and message.get("what") == "reload":
+            self._reload_settings()
         self.supervisor.handle(message, now)
         if kind == "asked" and message.get("what") != "exit":
             self.auditor.signalled(str(message.get("what")), message.get("signal"))
@@ -320,6 +339,55 @@ class Composition:
         now = _clock.monotonic()
         self.supervisor.handle({"t": "state", **index, "exits": []}, now)
         self.agent.program_started = index.get("started_wall")
+
+    # -- settings that change
+
+    def _config_verbs(self) -> dict[str, Any]:
+        act = self.configuring
+        return {
+            "config-show": act.shown,
+            "config-reload": act.reload,
+            "config-set": act.set,
+            "config-unset": act.unset,
+        }
+
+    def _follow(self, settings: RunSettings) -> None:
+        """Take settings over; raises :class:`Exhausted` when the program cannot be told, with nothing changed."""
+        before, self.settings = self.settings, settings
+        try:
+            if settings.log_level != before.log_level:
+                self.log_levels.set("", settings.log_level or DEFAULT)
+            self._publish()
+        except RoadworthyError:
+            self.settings = before
+            raise
+        self.agent.follow(settings)
+        self.history.keep_for(settings.retention_hours)
+        if self.supervisor is not None:
+            self.supervisor.follow(settings)
+            self._schedule()
+
+    def _tell_program(self) -> None:
+        self.control.reload()
+
+    def _reload_settings(self) -> None:
+        """Read the configuration anew because of SIGHUP; what is wrong with it is an event, and changes nothing."""
+        if self._reloading is None or self._reloading.done():
+            self._reloading = self._loop.create_task(self._reloaded())
+
+    async def _reloaded(self) -> None:
+        try:
+            done = await self.configuring.reload({"actor": "SIGHUP"})
+        except RoadworthyError as error:
+            self.agent.note(f"the configuration was not reloaded: {error}", level="error")
+        else:
+            self.agent.note(str(done["what"]))
+
+    async def _end_changes(self) -> None:
+        """Have timed changes end when their time is over."""
+        while True:
+            await asyncio.sleep(CHANGES_EVERY)
+            self.agent.attempt("settings", lambda: self.configuring.tick(_clock.wall()))
 
     # -- what people and the program ask
 
@@ -439,14 +507,19 @@ class Composition:
             "log_levels_until": self.log_levels.until(),
             "resilience": self.switches.book.page(),
             "sampling": {"performance": settings.sample_performance, "errors": settings.sample_errors},
+            "environment": settings.environment,
         }
 
     async def _report(self) -> None:
         """Write a report every so often (``--report-every``), and remove those that are older than the retention."""
         told = PastViews(self.agent, self.history, Baselines(self.places.state), self.agent.frequency)
-        every = self.settings.report_every
+        waited = 0.0
         while True:
-            await asyncio.sleep(every)
+            await asyncio.sleep(LOOK_EVERY)
+            every, waited = self.settings.report_every, waited + LOOK_EVERY
+            if not every or waited < every:
+                continue
+            waited = 0.0
             try:
                 made = await told.reported(min(every / 3600, self.settings.retention_hours))
                 path = await asyncio.to_thread(reports.keep, self.places.state / "reports", made, self.settings)

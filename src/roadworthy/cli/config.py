@@ -5,13 +5,25 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from roadworthy.cli.acting import PATIENCE, duration, for_option, reason_option
 from roadworthy.cli.settings import working_directory
-from roadworthy.errors import EXIT_CONFIGURATION, EXIT_OK, FULL, Exhausted, NotFound, Unavailable
+from roadworthy.errors import (
+    EXIT_CONFIGURATION,
+    EXIT_OK,
+    FULL,
+    ConfigurationError,
+    Exhausted,
+    NotFound,
+    RoadworthyError,
+    Unavailable,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from roadworthy.config.load import Loaded
@@ -27,25 +39,33 @@ def config() -> None:
 
 
 @config.command()
+@click.argument("name", required=False)
 @click.option("--origin", is_flag=True, help="Where each value comes from.")
 @json_option
-def show(*, origin: bool, as_json: bool) -> int:
-    """Show every setting that is in force in this folder.
+def show(name: str | None, *, origin: bool, as_json: bool) -> int:
+    """Show every setting that is in force in this folder; with NAME, in that running program.
 
     Ends with 3 when the configuration cannot be used.
     """
-    loaded = _loaded().require()
+    if name is not None:
+        from roadworthy.cli.running import find
+        from roadworthy.cli.socket import ask
+
+        answer = ask(find(name).places.run / "agent.sock", {"do": "config-show"})
+        rows, files = list(answer["settings"]), list(answer["files"])
+    else:
+        loaded = _loaded().require()
+        rows, files = loaded.rows(), list(loaded.files)
     if as_json:
-        _json({"root": str(loaded.root), "files": list(loaded.files), "settings": loaded.rows()})
+        _json({"files": files, "settings": rows})
         return EXIT_OK
-    rows = loaded.rows()
-    width = max(len(row["key"]) for row in rows)
+    width = max((len(row["key"]) for row in rows), default=0)
     for row in rows:
         value = json.dumps(row["value"], ensure_ascii=False) if row["value"] is not None else "(none)"
         told = f"  # {row['origin']}" if origin else ""
         note = "  (no effect yet)" if row["unused"] and row["source"] != "default" else ""
         click.echo(f"{row['key']:<{width}}  {value}{told}{note}")
-    _where_from(loaded)
+    _where_from(files)
     return EXIT_OK
 
 
@@ -101,7 +121,7 @@ def check(*, as_json: bool) -> int:
             click.echo(f"{'error' if issue.error else 'warning'}: {issue}{hint}")
         if not loaded.errors:
             click.echo("The configuration can be used.")
-            _where_from(loaded)
+            _where_from(loaded.files)
     return EXIT_CONFIGURATION if loaded.errors else EXIT_OK
 
 
@@ -140,6 +160,66 @@ def init() -> int:
     return EXIT_OK
 
 
+@config.command()
+@click.argument("name", required=False)
+@reason_option
+@json_option
+def reload(name: str | None, reason: str, *, as_json: bool) -> int:
+    """Have a running program take over what the sources say now: all of it, or, when something is wrong, nothing.
+
+    What cannot change while it runs is named. The program's own settings are read anew, too.
+    """
+    return _act(name, {"do": "config-reload", "reason": reason}, as_json=as_json)
+
+
+@config.command("set")
+@click.argument("key")
+@click.argument("value")
+@click.argument("name", required=False)
+@for_option
+@reason_option
+@json_option
+def set_(key: str, value: str, name: str | None, for_: str | None, reason: str, *, as_json: bool) -> int:
+    """Set KEY of a running program to VALUE, until it ends or is taken back; with --for, only for that long."""
+    asked = {"do": "config-set", "key": key, "value": value, "for": duration(for_), "reason": reason}
+    return _act(name, asked, as_json=as_json)
+
+
+@config.command()
+@click.argument("key")
+@click.argument("name", required=False)
+@reason_option
+@json_option
+def unset(key: str, name: str | None, reason: str, *, as_json: bool) -> int:
+    """Take back what was set by hand: KEY is again what the sources say."""
+    return _act(name, {"do": "config-unset", "key": key, "reason": reason}, as_json=as_json)
+
+
+def _act(name: str | None, asked: dict[str, Any], *, as_json: bool) -> int:
+    from roadworthy.cli.running import find
+    from roadworthy.cli.socket import ask
+    from roadworthy.view.client import user
+
+    answer = ask(find(name).places.run / "agent.sock", {**asked, "actor": f"command line, {user()}"}, PATIENCE)
+    if not answer.get("ok"):
+        kind = _KINDS.get(str(answer.get("kind")), Unavailable)
+        raise kind(str(answer.get("what")), why=str(answer.get("why", "")), hint=str(answer.get("hint", "")))
+    if as_json:
+        _json({key: value for key, value in answer.items() if key != "ok"})
+        return EXIT_OK
+    click.echo(answer["what"])
+    for warning in answer.get("warnings", ()):
+        print(f"roadworthy: {warning}", file=sys.stderr)
+    if not answer.get("audited", True):
+        print("roadworthy: the audit trail could not be written: see roadworthy status", file=sys.stderr)
+    return EXIT_OK
+
+
+_KINDS: Final[dict[str, type[RoadworthyError]]] = {
+    kind.__name__: kind for kind in (ConfigurationError, NotFound, UsageError)
+}
+
+
 def _loaded() -> Loaded:
     from roadworthy.cli.configured import configuration
 
@@ -152,10 +232,10 @@ def _default() -> Any:  # noqa: ANN401 - an Origin, imported where it is needed
     return DEFAULT
 
 
-def _where_from(loaded: Loaded) -> None:
+def _where_from(files: Sequence[str]) -> None:
     """Say which files were read, or that there is none and the defaults count."""
-    files = f"Read: {', '.join(loaded.files)}." if loaded.files else "No configuration file is here: defaults count."
-    print(files, file=sys.stderr)
+    said = f"Read: {', '.join(files)}." if files else "No configuration file is here: defaults count."
+    print(said, file=sys.stderr)
 
 
 def _json(document: object) -> None:

@@ -87,14 +87,19 @@ def _put(layer: Layer, key: Key, value: object, origin: Origin) -> None:
     layer.entries[key.name] = Candidate(made, origin)
 
 
-def of_environment(keys: Keys, environ: Mapping[str, str]) -> Layer:
-    """Return what the process environment has; an empty variable counts as not set."""
+def of_environment(keys: Keys, environ: Mapping[str, str], *, strays: bool = True) -> Layer:
+    """Return what the process environment has; an empty variable counts as not set.
+
+    With ``strays``, variables that have the prefix and are no setting are warned about.
+    """
     layer = Layer("environment")
-    _variables(layer, keys, {name: (value, f"environment variable {name}") for name, value in environ.items()})
+    _variables(
+        layer, keys, {name: (value, f"environment variable {name}") for name, value in environ.items()}, strays=strays
+    )
     return layer
 
 
-def of_dotenv(keys: Keys, path: Path, *, shown: str) -> Layer:
+def of_dotenv(keys: Keys, path: Path, *, shown: str, strays: bool = True) -> Layer:
     """Return what a ``.env`` file has, by the names of variables."""
     layer = Layer("dotenv")
     text = _read(layer, path, shown)
@@ -103,11 +108,11 @@ def of_dotenv(keys: Keys, path: Path, *, shown: str) -> Layer:
     parsed = dotenv.parse(text)
     layer.issues += [Issue("", what, Origin("dotenv", f"{shown}:{line}")) for line, what in parsed.errors]
     rows = {name: (entry.value, f"{shown}:{entry.line} ({name})") for name, entry in parsed.entries.items()}
-    _variables(layer, keys, rows)
+    _variables(layer, keys, rows, strays=strays)
     return layer
 
 
-def _variables(layer: Layer, keys: Keys, rows: Mapping[str, tuple[str, str]]) -> None:
+def _variables(layer: Layer, keys: Keys, rows: Mapping[str, tuple[str, str]], *, strays: bool) -> None:
     begin = f"{keys.prefix}_" if keys.prefix else ""
     known: set[str] = set()
     for key in keys.by_name.values():
@@ -126,7 +131,7 @@ def _variables(layer: Layer, keys: Keys, rows: Mapping[str, tuple[str, str]]) ->
                 layer.issues.append(Issue(key.name, text, Origin(layer.source, where), error=False))
         spoken = with_unit(key, value) if first in key.durations else value
         _put(layer, key, spoken, Origin(layer.source, where))
-    for name in rows:
+    for name in rows if strays else ():
         if begin and name.startswith(begin) and name not in known and name.removeprefix(begin) not in OURS:
             like = nearest(name, [one for one in known if one.startswith(begin)])
             hint = f"Did you mean {like}?" if like else ""
@@ -163,9 +168,14 @@ def of_secrets(keys: Keys, secret_of: Callable[[str], Secret | None] | None) -> 
     return layer
 
 
-def of_toml(keys: Keys, path: Path, *, shown: str, below: tuple[str, ...] = (), strict: bool = True) -> Layer:
-    """Return what a TOML file has, below ``below`` (``[tool.roadworthy]`` of ``pyproject.toml``)."""
-    layer = Layer("pyproject" if below else "toml")
+def of_toml(
+    keys: Keys, path: Path, *, shown: str, below: tuple[str, ...] = (), strict: bool = True, leave: str = "app"
+) -> Layer:
+    """Return what a TOML file has, below ``below`` (``[tool.roadworthy]`` of ``pyproject.toml``).
+
+    The section ``leave`` is somebody else's: ``[app]`` is the application's own.
+    """
+    layer = Layer("pyproject" if below[:1] == ("tool",) else "toml")
     text = _read(layer, path, shown)
     if text is None:
         return layer
@@ -177,7 +187,8 @@ def of_toml(keys: Keys, path: Path, *, shown: str, below: tuple[str, ...] = (), 
     for name in below:
         tree = tree.get(name) if isinstance(tree, dict) else None
     if isinstance(tree, dict):
-        _walk(_Walk(layer, keys, shown, positions.toml_lines(text), below, strict), tree, ())
+        own = {name: value for name, value in tree.items() if name != leave}
+        _walk(_Walk(layer, keys, shown, positions.toml_lines(text), below, strict), own, ())
     elif tree is not None:
         layer.issues.append(Issue(".".join(below), "is no table", Origin(layer.source, shown)))
     return layer

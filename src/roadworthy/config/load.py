@@ -127,17 +127,17 @@ def load(
         keys, base / "config" / "monitoring_config.json", shown="config/monitoring_config.json", only=MONITORING
     )
     missing = [] if not named or toml.exists() else [_missing(named)]
-    by_hand = _first([*found, below], "environment")
+    by_hand = first([*found, below], "environment")
     word = str(by_hand.value).strip().lower() if by_hand is not None else None
-    found += [_stage_file(keys, base, word, found), below]
-    implied = _implied(found)
-    stage = _stage_of(word, implied)
+    found += [stage_file(keys, base, word, found), below]
+    meant = implied(found)
+    stage = stage_of(word, meant)
     label, profiled = profile_of(word, environ)
-    found += [implied, _safe(layers.of_profile(keys, label, profiled, chosen=_asked(by_hand)), stage)]
+    found += [meant, safe(layers.of_profile(keys, label, profiled, chosen=asked(by_hand)), stage)]
     return _resolved(keys, base, found, label, missing)
 
 
-def _asked(by_hand: Candidate | None) -> bool:
+def asked(by_hand: Candidate | None) -> bool:
     """Return whether somebody chose the environment for us; the plain ``ENV`` may be there for the program alone."""
     return by_hand is not None and not by_hand.origin.where.endswith((" ENV", "(ENV)"))
 
@@ -147,20 +147,22 @@ def _missing(named: str) -> Issue:
     return Issue("", text, Origin("environment", f"environment variable {VARIABLE}"), error=False)
 
 
-def _first(found: Iterable[Layer], name: str) -> Candidate | None:
+def first(found: Iterable[Layer], name: str) -> Candidate | None:
+    """Return what the highest of these layers has for a key."""
     return next((layer.entries[name] for layer in found if name in layer.entries), None)
 
 
-def _stage_of(word: str | None, implied: Layer) -> str:
+def stage_of(word: str | None, meant: Layer) -> str:
+    """Return the stage that a word names, or another setting means; the first one where nothing does."""
     if word is not None:
         return PLACES.get(word, word)
-    candidate = implied.entries.get("environment")
+    candidate = meant.entries.get("environment")
     return str(candidate.value) if candidate is not None else STAGES[0]
 
 
-def _stage_file(keys: Keys, root: Path, word: str | None, found: Sequence[Layer]) -> Layer:
+def stage_file(keys: Keys, root: Path, word: str | None, found: Sequence[Layer]) -> Layer:
     """Return the layer of the stage's own file; what it says of the stage itself must be the stage."""
-    stage = _stage_of(word, _implied(found))
+    stage = stage_of(word, implied(found))
     if stage not in STAGES:
         return Layer("json")  # the schema says what is wrong with it
     shown_as = f"config/{stage}.json"
@@ -172,10 +174,10 @@ def _stage_file(keys: Keys, root: Path, word: str | None, found: Sequence[Layer]
     return layer
 
 
-def _implied(found: Sequence[Layer]) -> Layer:
+def implied(found: Sequence[Layer]) -> Layer:
     """Return what ``dev`` and ``debug`` mean for other settings (CONFLICTS C-69)."""
     layer = Layer("default")
-    dev, debug = _first(found, "dev"), _first(found, "debug")
+    dev, debug = first(found, "dev"), first(found, "debug")
     if dev is not None and _true(dev.value):
         for name, value in (("environment", "development"), ("debug", True), ("log.format_json", False)):
             layer.entries[name] = Candidate(value, Origin(dev.origin.source, f"dev, {dev.origin.where}"))
@@ -190,7 +192,7 @@ def _true(value: object) -> bool:
     return value is True or str(value).strip().lower() in {"1", "true", "t", "yes", "y", "on"}
 
 
-def _safe(layer: Layer, stage: str) -> Layer:
+def safe(layer: Layer, stage: str) -> Layer:
     """Return a profile's layer without what only development allows: a profile opens nothing in another stage."""
     if stage != "development":
         for name in ("debug", *rules.OPEN):

@@ -65,7 +65,7 @@ def checked(chosen: Mapping[str, Candidate]) -> tuple[dict[str, Any], list[Issue
     except ValidationError as error:
         issues = issues_of(error, keys, chosen)
         return {}, issues
-    return {name: _at(made, name) for name in keys.by_name}, issues
+    return {name: value_at(made, name) for name in keys.by_name}, issues
 
 
 def issues_of(error: ValidationError, keys: Keys, chosen: Mapping[str, Candidate]) -> list[Issue]:
@@ -103,7 +103,8 @@ def _clause(message: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _at(made: object, name: str) -> Any:  # noqa: ANN401 - what the key's kind makes it
+def value_at(made: object, name: str) -> Any:  # noqa: ANN401 - what the key's kind makes it
+    """Return the value of a key in a model with sections."""
     for part in name.split("."):
         made = getattr(made, part)
     return made

@@ -1,38 +1,28 @@
-"""The environment's profile (ENV-10 to ENV-12) as a source of settings; detection itself is ``config/detect``."""
+"""The environment's profile (ENV-10 to ENV-12) as a source of settings; what it holds is told by ``config/detect``."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 from collections.abc import Mapping
-from typing import Final
+from typing import Any
 
-PRODUCTION: Final[Mapping[str, str]] = {
-    "DEBUG": "false",
-    "LOG_LEVEL": "INFO",
-    "WORKERS": "4",
-    "CLOUD_DEPLOYMENT": "true",
-}
-KUBERNETES: Final[Mapping[str, str]] = {"KUBERNETES_DEPLOYMENT": "true", "HEALTH_CHECK_ENABLED": "true"}
-CODESPACES: Final[Mapping[str, str]] = {"DEBUG": "true", "CORS_ORIGINS": "*", "ALLOWED_HOSTS": "*", "PORT": "8000"}
-
-NAMED: Final[Mapping[str, Mapping[str, str]]] = {
-    "cloud": PRODUCTION,
-    "production": PRODUCTION,
-    "kubernetes": KUBERNETES,
-    "codespaces": CODESPACES,
-}
-"""Profiles that are chosen by naming the environment; other names choose none."""
+from roadworthy.errors import UsageError
 
 
-def profile(named: str | None, environ: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
-    """Return name and values of the profile: of the environment that was named by hand, else of the detected one."""
+def profile(named: str | None, environ: Mapping[str, str], detect: Any = None) -> tuple[str, Mapping[str, str]]:  # noqa: ANN401 - a module
+    """Return name and values of the profile of this machine; ``named`` is the environment that was named by hand.
+
+    A word that names no environment chooses none: the schema says what is wrong with it.
+    """
+    place = "roadworthy.config.detect"
+    if detect is None and importlib.util.find_spec(place) is None:
+        return "none", {}
+    using = detect or importlib.import_module(place)
+    found = using.detect(using.Reader(environ))
     if named is not None:
-        return named, NAMED.get(named, {})
-    if importlib.util.find_spec("roadworthy.config.detect") is None:
-        return "none", {}
-    found = getattr(importlib.import_module("roadworthy.config.detect"), "profile_of_environment", None)
-    if found is None:
-        return "none", {}
-    label, values = found(environ)
-    return str(label), dict(values)
+        try:
+            found = using.force(found, named)
+        except UsageError:
+            return "none", {}
+    return named or found.type.value, dict(using.profile(found))

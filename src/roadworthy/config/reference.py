@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from importlib import resources
+from pathlib import Path
 from typing import Any, Final
 
 from roadworthy.config.keys import Key, Keys
@@ -18,7 +18,7 @@ ALIASES: Final = {"alerts": "monitoring.alerts"}
 @functools.cache
 def text() -> str:
     """Return the file as it stands."""
-    return resources.files("roadworthy.config").joinpath(FILE).read_text("utf-8")
+    return Path(__file__).with_name(FILE).read_text("utf-8")
 
 
 @functools.cache

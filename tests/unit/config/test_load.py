@@ -11,7 +11,6 @@ from roadworthy.config.example import env_example, toml_example
 from roadworthy.config.layers import Layer
 from roadworthy.config.load import load
 from roadworthy.config.origin import Candidate, Origin, refusal
-from roadworthy.config.profiles import profile
 from roadworthy.config.reference import reference
 from roadworthy.errors import ConfigurationError, Unavailable, UsageError
 
@@ -202,17 +201,6 @@ def test_a_profile_opens_nothing_outside_development(tmp_path):
     assert (loaded["debug"], loaded["cors_origins"], loaded["log_level"]) == (True, ("*",), "debug")
     loaded = with_profile(tmp_path, {"ENV": "staging"}, *opened)
     assert (loaded["debug"], loaded["cors_origins"], loaded["log_level"]) == (False, (), "")
-
-
-@pytest.mark.parametrize(
-    ("named", "names"),
-    [("cloud", {"DEBUG", "LOG_LEVEL", "WORKERS", "CLOUD_DEPLOYMENT"}), ("testing", set()),
-     ("codespaces", {"DEBUG", "CORS_ORIGINS", "ALLOWED_HOSTS", "PORT"})],
-)  # fmt: skip
-def test_naming_an_environment_chooses_its_profile(named, names):
-    label, values = profile(named, {})
-    assert label == named
-    assert set(values) >= names
 
 
 def test_a_configuration_file_may_be_elsewhere_and_its_folder_is_the_root(tmp_path):

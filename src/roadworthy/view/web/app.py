@@ -23,6 +23,7 @@ from roadworthy.view.openapi import document
 from roadworthy.view.prometheus import OPENMETRICS_TYPE, TEXT_TYPE, Renderer
 from roadworthy.view.snapshot import dumps, plain
 from roadworthy.view.web.accept import preferred
+from roadworthy.view.web.config import ConfigViews
 from roadworthy.view.web.endpoint import Endpoint, Parameter, Problem
 from roadworthy.view.web.pages import dashboard
 from roadworthy.view.web.past import Baselines, PastViews, beside, not_measured
@@ -102,7 +103,7 @@ class Views(Probes):
         """Return the table."""
         told = (*self._health(), *self._api(), *self._performance(), *self._told.endpoints(), *self._changes())
         resilience = ResilienceViews(self._source, self._controls).endpoints()
-        return [*super().endpoints(), *told, *resilience]
+        return [*super().endpoints(), *told, *resilience, *ConfigViews(self._controls).endpoints()]
 
     def _health(self) -> list[Endpoint]:
         metrics = ("text/plain", "application/openmetrics-text")
