@@ -23,6 +23,7 @@ ROWS = [
     *(f"ERR-{number:02}" for number in range(1, 23)),
     *(f"CBR-{number:02}" for number in range(1, 6)),
     *(f"DEG-{number:02}" for number in range(1, 8)),
+    *(f"SCR-{number:02}" for number in range(1, 12)),
 ]
 
 

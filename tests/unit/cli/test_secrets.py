@@ -1,4 +1,4 @@
-"""``roadworthy secrets``: values come by standard input and are shown only when asked for; each change is in the trail."""
+"""``roadworthy secrets``: values come by standard input, are shown only when asked for; changes are in the trail."""
 
 import json
 import stat

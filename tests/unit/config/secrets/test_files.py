@@ -1,0 +1,60 @@
+"""A file of secrets that cannot be written stays as it was."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from roadworthy.config.secrets import files
+from roadworthy.errors import EXIT_EXHAUSTED, EXIT_UNAVAILABLE, Exhausted, Unavailable
+
+
+@pytest.mark.parametrize("failing", ["open", "write", "fsync", "replace"])
+@pytest.mark.parametrize(
+    ("code", "expected", "exit_code"),
+    [(errno.ENOSPC, Exhausted, EXIT_EXHAUSTED), (errno.EROFS, Unavailable, EXIT_UNAVAILABLE)],
+)
+def test_a_file_that_cannot_be_replaced_stays_and_nothing_is_left_beside_it(
+    tmp_path, monkeypatch, failing, code, expected, exit_code
+):
+    path = tmp_path / "secrets"
+    path.write_text("old")
+
+    def fails(*_args, **_kwargs):
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, failing, fails)
+        with pytest.raises(expected, match="cannot write") as caught:
+            files.replace(path, b"new")
+    assert caught.value.exit_code == exit_code
+    assert [each.name for each in tmp_path.iterdir()] == ["secrets"]
+    assert path.read_text() == "old"
+
+
+def test_what_is_written_in_pieces_arrives_whole(tmp_path, monkeypatch):
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: real(handle, data[:3]))
+    files.replace(tmp_path / "secrets", b"0123456789")
+    assert (tmp_path / "secrets").read_bytes() == b"0123456789"
+
+
+def test_a_lock_that_cannot_be_had_is_said(tmp_path):
+    with pytest.raises(Unavailable, match="cannot write"), files.locked(tmp_path / "absent" / "secrets"):
+        pass
+
+
+def test_one_process_at_a_time_changes_a_file(tmp_path):
+    path = tmp_path / "secrets"
+    program = (
+        "import sys; from pathlib import Path; from roadworthy.config.secrets import files\n"
+        "print('ready', flush=True)\n"
+        "with files.locked(Path(sys.argv[1])): print(Path(sys.argv[1]).read_text())\n"
+    )
+    with files.locked(path):
+        other = subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE, text=True)
+        assert other.stdout.readline() == "ready\n"
+        files.replace(path, b"written under the lock")
+    assert other.communicate(timeout=60)[0] == "written under the lock\n"
