@@ -58,3 +58,17 @@ def test_one_process_at_a_time_changes_a_file(tmp_path):
         assert other.stdout.readline() == "ready\n"
         files.replace(path, b"written under the lock")
     assert other.communicate(timeout=60)[0] == "written under the lock\n"
+
+
+def test_a_child_that_was_forked_under_the_lock_does_not_keep_it(tmp_path):
+    reader, writer = os.pipe()
+    with files.locked(tmp_path / "secrets"):
+        child = os.fork()
+        if child == 0:
+            os.read(reader, 1)
+            os._exit(0)
+    with files.locked(tmp_path / "secrets"):
+        os.write(writer, b"x")
+    os.waitpid(child, 0)
+    os.close(reader)
+    os.close(writer)
