@@ -57,6 +57,7 @@ _PLACEHOLDER = re.compile(
 )
 _NAME_OF_SOMETHING = re.compile(r"[a-z][A-Z]|[a-z][._/-][A-Za-z]|^[A-Z_]+$")
 _DIGIT, _LETTER = re.compile(r"[0-9]"), re.compile(r"[A-Za-z]")
+_NO_SECRET_KEYS = frozenset({"PUBLIC", "PUBLISHABLE", "PRIMARY", "FOREIGN", "SORT", "PARTITION", "CACHE"})
 _MANY_DISTINCT = 3.0
 _VERY_DISTINCT = 3.3
 _LONG = 12
@@ -83,9 +84,15 @@ class Checked:
 
 def is_secret(name: str, value: str) -> bool:
     """Return whether a setting holds a secret: by its name, or by the shape of its value; an e-mail address is none."""
-    if name and secret_key(name) and "mail" not in name.lower():
+    if name and "mail" not in name.lower() and (secret_key(name) or _some_key(name, value)):
         return True
     return any(shape for shape in _shapes(value))
+
+
+def _some_key(name: str, value: str) -> bool:
+    """Return whether it is called ``..._KEY``, as settings call secrets, and looks like one; some keys are none."""
+    words = name.upper().split("_")
+    return words[-1] == "KEY" and _NO_SECRET_KEYS.isdisjoint(words) and _mixed(value) and len(value) >= SHORTEST_KNOWN
 
 
 def check(folder: Path, known: Mapping[str, Secret] | None = None, exclude: Collection[str] = ()) -> Checked:

@@ -1,9 +1,11 @@
 """A file of secrets that cannot be written stays as it was."""
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -72,3 +74,36 @@ def test_a_child_that_was_forked_under_the_lock_does_not_keep_it(tmp_path):
     os.waitpid(child, 0)
     os.close(reader)
     os.close(writer)
+
+
+def test_nothing_stays_beside_a_file_that_was_changed(tmp_path):
+    with files.locked(tmp_path / ".env"):
+        assert [path.name for path in tmp_path.iterdir()] == [".roadworthy-env.lock"]
+        files.replace(tmp_path / ".env", b"A=1")
+    assert [path.name for path in tmp_path.iterdir()] == [".env"]
+
+
+def test_a_lock_whose_file_has_gone_while_it_was_waited_for_is_taken_anew(tmp_path, monkeypatch):
+    real = fcntl.flock
+    gone = []
+
+    def flock(handle, how):
+        real(handle, how)
+        if how == fcntl.LOCK_EX and not gone:
+            gone.append(True)
+            (tmp_path / ".roadworthy-env.lock").unlink()
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with files.locked(tmp_path / ".env"):
+        assert (tmp_path / ".roadworthy-env.lock").exists()
+
+
+def test_a_lock_that_is_interrupted_leaves_no_descriptor_open(tmp_path, monkeypatch):
+    def interrupted(_handle, _how):
+        raise KeyboardInterrupt
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    monkeypatch.setattr(fcntl, "flock", interrupted)
+    with pytest.raises(KeyboardInterrupt), files.locked(tmp_path / ".env"):
+        pass
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
