@@ -28,6 +28,7 @@ ROWS = [
     *(f"ENV-{number:02}" for number in range(1, 15)),
     *(f"LOG-{number:02}" for number in (11, 12, 13)),
     *(f"SEC-{number:02}" for number in (8, 11)),
+    *(f"SCR-{number:02}" for number in range(1, 12)),
 ]
 
 
