@@ -244,7 +244,7 @@ PIECES = st.sampled_from(
         "Bearer",
         "\x1b[0m",
         "\u200b",
-        "：",
+        "\uff1a",
         "is",
         "for",
         "\n",
