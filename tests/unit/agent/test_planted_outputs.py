@@ -1,4 +1,4 @@
-"""Every text of the corpus through every recorder of the runtime, and what the agent makes of it: nothing comes through."""
+"""Every text of the corpus through every recorder of the runtime and through the agent: nothing comes through."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def record_of(message, *arguments, error=None):
 def raised(text):
     try:
         try:
-            raise KeyError(text)
+            {}[text]
         except KeyError as error:
             raise RuntimeError(text) from error
     except RuntimeError as error:
