@@ -28,10 +28,9 @@ def known():
 
 @pytest.mark.parametrize("name", formats.FORMATS)
 def test_no_token_of_a_published_format_comes_through(name):
-    for token in formats.tokens(name, EACH):
-        for around in AROUND:
-            text = around.format(token)
-            assert formats.core(token) not in redact(text), text
+    for number, token in enumerate(formats.tokens(name, EACH)):
+        text = AROUND[number % len(AROUND)].format(token)
+        assert formats.core(token) not in redact(text), text
 
 
 @pytest.mark.parametrize("name", formats.FORMATS)
@@ -244,7 +243,7 @@ PIECES = st.sampled_from(
         "Bearer",
         "\x1b[0m",
         "\u200b",
-        "：",
+        "\uff1a",
         "is",
         "for",
         "\n",
