@@ -104,7 +104,10 @@ class LogLevels:
         """Answer ``log-level`` of the command line: ``logger``, ``level``, and ``seconds`` when it is to end."""
         seconds = message.get("seconds")
         lasting = float(seconds) if isinstance(seconds, (int, float)) else 0.0
-        return {"what": self.set(str(message.get("logger") or ""), str(message.get("level")), lasting, _clock.wall())}
+        logger = str(message.get("logger") or "")
+        before = self._levels.get(logger, DEFAULT).lower()
+        what = self.set(logger, str(message.get("level")), lasting, _clock.wall())
+        return {"what": what, "old": before, "new": self._levels.get(logger, DEFAULT).lower()}
 
     def _change(self, levels: dict[str, str], until: Until) -> None:
         before = self._levels, self._until

@@ -11,7 +11,7 @@ from __future__ import annotations
 from roadworthy._clock import monotonic_ns
 from roadworthy.app import context as contexts
 from roadworthy.app import guard, start
-from roadworthy.log import correlation
+from roadworthy.log import correlation, security
 from roadworthy.log.redact import Pattern, redact
 
 TYPE_CHECKING = False
@@ -83,6 +83,7 @@ def record(
         kind = type_name(error)
         text = _shown(message or (contexts.text_of(error) if isinstance(error, BaseException) else ""))
         found = fingerprint(error, message)
+        security.raised(error, found, f"{kind}: {text}" if text else kind, handled=handled, operation=operation)
         if not again:
             arena.counter(
                 COUNTER, (("operation", operation), ("type", kind)), help="errors by type and operation"

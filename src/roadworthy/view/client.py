@@ -105,7 +105,7 @@ class Agent:
             raise Unavailable(
                 f"the agent of {self.app} does not answer at {self.url}",
                 why=f"{type(error).__name__}: {error}".rstrip(": ") + ".",
-                hint="It is restarted by itself; ask again in a few seconds.",
+                hint="It is restarted by itself, one that hangs after half a minute; ask again then.",
             ) from error
         finally:
             connection.close()

@@ -10,7 +10,11 @@ from roadworthy.errors import Exhausted, UsageError
 def test_what_is_set_is_told_and_taken_back(tmp_path):
     told = []
     levels = LogLevels(tmp_path, lambda: told.append(levels.told()))
-    assert levels.verb({"level": "debug", "logger": "pkg.mod"}) == {"what": "logger 'pkg.mod' is set to debug"}
+    assert levels.verb({"level": "debug", "logger": "pkg.mod"}) == {
+        "what": "logger 'pkg.mod' is set to debug",
+        "old": "default",
+        "new": "debug",
+    }
     levels.verb({"level": "Warning"})
     levels.verb({"level": "default", "logger": "pkg.mod"})
     assert told == [{"pkg.mod": "DEBUG"}, {"pkg.mod": "DEBUG", "": "WARNING"}, {"": "WARNING"}]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from roadworthy.arena import hot
 
+CRITICAL = 50
 ERROR = 40
 INFO = 20
 ACCESS = frozenset({"uvicorn.access", "gunicorn.access", "hypercorn.access", "aiohttp.access", "werkzeug",
@@ -111,9 +112,19 @@ def note(record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
         if error is not None and record.levelno >= ERROR:
             errors.record(error, operation=record.name, handled=True)
+        if record.levelno >= CRITICAL and not record.name.startswith("roadworthy"):
+            _security(record)
     except Exception as error:
         if guard.failed("logging", error):
             raise
+
+
+def _security(record: logging.LogRecord) -> None:
+    """Make a security event of a critical record: one a minute for each place that logs it."""
+    from roadworthy.log import security
+
+    cause = f"log:{record.name}:{record.lineno}:{str(record.msg)[:100]}"
+    security.limited(cause, "critical_error", _told(record)[0], "CRITICAL", {"logger": record.name})
 
 
 def short(name: str) -> str:
