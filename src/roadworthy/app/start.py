@@ -175,7 +175,7 @@ def _bring_up(app: str | None) -> None:
     arena.after_fork_hooks.append(_in_child)
     from roadworthy.log import security
 
-    security.belongs_to(_app, guard.failed)
+    security.belongs_to(_app)
     security.on_security_event(_show_security)
     hooks, _when_started[:] = _when_started[:], []
     for hook in hooks:

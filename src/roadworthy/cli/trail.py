@@ -151,6 +151,8 @@ def _row(record: Mapping[str, Any]) -> str:
     if isinstance(result, Mapping):
         said = [str(result[key]) for key in ("outcome", "detail") if result.get(key)]
         parts.append(", ".join(said) or ("ok" if result.get("ok") else "failed"))
+    elif result:
+        parts.append(str(result))
     if "old" in record or "new" in record:
         parts.append(f"{_short(record.get('old'))} -> {_short(record.get('new'))}")
     if record.get("reason"):

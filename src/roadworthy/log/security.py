@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from roadworthy import _clock
+from roadworthy.log import hook as hooks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ _LOGIN = (
     "invalidtoken", "tokenexpired", "expiredtoken", "invalidsignature", "badsignature", "expiredsignature",
     "signatureexpired", "credential", "csrf", "loginfail", "loginerror", "wrongpassword", "invalidpassword",
 )  # fmt: skip
-_hooks: list[Hook] = []
 _kinds: dict[type[BaseException] | str, str] = {}
 _causes: dict[str, list[float]] = {}
 """Cause -> when it last made an event, and how many were held back since."""
@@ -48,7 +48,6 @@ _window = [0.0, 0.0, 0.0]
 """When the present minute began, the events made in it, those held back."""
 
 _app = ""
-_trouble: Callable[[str, BaseException], bool] | None = None
 
 
 def log_security_event(
@@ -66,7 +65,7 @@ def log_security_event(
     try:
         return _tell(_record(event_type, description, severity, additional_data))
     except Exception as error:
-        if _failed("security.event", error):
+        if hooks.passes("security.event", error):
             raise
         return False
 
@@ -77,21 +76,21 @@ def on_security_event(hook: Hook) -> Hook:
     A record is a mapping with ``event_type``, ``severity``, ``description``, ``data`` and more. What it is given
     is not redacted yet. What it raises is swallowed. May be used as a decorator; returns ``hook``.
     """
-    if hook not in _hooks:
-        _hooks.append(hook)
+    if hook not in hooks.on_security_event:
+        hooks.on_security_event.append(hook)
     return hook
 
 
 def off_security_event(hook: Hook) -> None:
     """Call ``hook`` no more; nothing happens when it was not called before."""
-    if hook in _hooks:
-        _hooks.remove(hook)
+    if hook in hooks.on_security_event:
+        hooks.on_security_event.remove(hook)
 
 
-def belongs_to(app: str, trouble: Callable[[str, BaseException], bool]) -> None:
-    """Say which application this process is, and whom to tell of a failure of ours (``app.guard.failed``)."""
-    global _app, _trouble
-    _app, _trouble = app, trouble
+def belongs_to(app: str) -> None:
+    """Say which application this process is."""
+    global _app  # noqa: PLW0603 - one in a process
+    _app = app
 
 
 def security_relevant(error: BaseException | type[BaseException] | str) -> str:
@@ -132,7 +131,7 @@ def limited(cause: str, event_type: str, text: str, severity: str, data: Mapping
             return False
         return _tell(_record(event_type, text, severity, {**data, "held_back": held} if held else data))
     except Exception as error:
-        if _failed("security.limited", error):
+        if hooks.passes("security.limited", error):
             raise
         return False
 
@@ -182,12 +181,7 @@ def _record(event_type: str, description: str, severity: str, data: Mapping[str,
 
 
 def _tell(record: dict[str, object]) -> bool:
-    for hook in tuple(_hooks):
-        try:
-            hook(record)
-        except Exception as error:
-            if _failed("security.hook", error):
-                raise
+    hooks.security_event(record)
     folder = _folder(str(record["app"]))
     if not folder:
         return False
@@ -227,7 +221,3 @@ def _kind_of(key: type[BaseException] | str) -> str:
     if any(word in name for name in lowered for word in _LOGIN):
         return "authentication_failure"
     return "permission_denied" if any(word in name for name in lowered for word in _DENIED) else ""
-
-
-def _failed(place: str, error: BaseException) -> bool:
-    return _trouble(place, error) if _trouble is not None else False

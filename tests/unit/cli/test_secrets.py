@@ -154,7 +154,7 @@ def test_a_trail_that_cannot_be_written_is_told_and_the_change_stays(tmp_path, m
     def full(_state, _record):
         raise Unavailable("cannot write the trail")
 
-    monkeypatch.setattr("roadworthy.agent.trail.append", full)
+    monkeypatch.setattr("roadworthy.log.trail.append", full)
     shown = run("set", "API_KEY", stdin=VALUE)
     assert "the audit trail could not be written: cannot write the trail" in shown + capsys.readouterr().err
     assert run("get", "API_KEY")

@@ -62,6 +62,11 @@ def test_records_may_be_chosen_and_are_json_for_machines(state):
     assert [json.loads(line)["act"] for line in ask("--json", "--since", yesterday)[1].splitlines()] == ["force"]
 
 
+def test_a_result_that_is_a_word_is_shown_as_it_is(state):
+    trail.append(state, {"actor": "carol", "act": "secrets.set", "target": "API_KEY", "result": "done"})
+    assert ask("-n", "1")[1].endswith("carol: secrets.set API_KEY · done\n")
+
+
 def test_what_somebody_put_into_the_file_cannot_move_the_cursor(state):
     with (state / trail.FILE).open("ab") as file:
         file.write(b'{"at": "x", "act": "\\u001b[2J\\n", "data": {"a": 1}}\n')

@@ -14,7 +14,7 @@ from roadworthy.app.inject import patch
 from roadworthy.app.integrations import logs, series
 from roadworthy.arena import reader
 from roadworthy.arena.writer import Arena
-from roadworthy.log import security
+from roadworthy.log import hook, security
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def test_a_loggers_label_is_its_first_two_parts(name, label):
 
 def test_a_critical_record_is_a_security_event_once_a_minute_and_ours_are_none(watched, monkeypatch):
     heard = []
-    monkeypatch.setattr(security, "_hooks", [heard.append])
+    monkeypatch.setattr(hook, "on_security_event", [heard.append])
     monkeypatch.setattr(security, "_causes", {})
     monkeypatch.setattr(security, "_window", [0.0, 0.0, 0.0])
     monkeypatch.setattr(security, "_app", "")

@@ -8,6 +8,7 @@ import pytest
 from roadworthy import _clock
 from roadworthy.errors import Refused
 from roadworthy.log import correlation, security, trail
+from roadworthy.log import hook as hooks
 
 
 class AuthenticationError(Exception):
@@ -27,8 +28,8 @@ def house(tmp_path, monkeypatch):
     monkeypatch.setenv("ROADWORTHY_HOME", str(tmp_path))
     monkeypatch.setenv("ROADWORTHY_APP", "shop")
     monkeypatch.setattr(security, "_app", "")
-    monkeypatch.setattr(security, "_trouble", None)
-    monkeypatch.setattr(security, "_hooks", [])
+    monkeypatch.setattr(hooks, "failed", None)
+    monkeypatch.setattr(hooks, "on_security_event", [])
     monkeypatch.setattr(security, "_causes", {})
     monkeypatch.setattr(security, "_window", [0.0, 0.0, 0.0])
     monkeypatch.setattr(_clock, "monotonic", lambda: 1000.0)
@@ -84,7 +85,7 @@ def test_a_severity_that_is_none_is_kept_and_counts_as_a_warning(house):
 
 def test_nothing_that_fails_comes_out_and_it_is_told(house, monkeypatch):
     told = []
-    security.belongs_to("shop", lambda place, error: told.append((place, type(error).__name__)) or False)
+    monkeypatch.setattr(hooks, "failed", lambda place, error: told.append((place, type(error).__name__)) or False)
 
     def hook(_record):
         raise ValueError("mine")
@@ -94,15 +95,16 @@ def test_nothing_that_fails_comes_out_and_it_is_told(house, monkeypatch):
     assert not security.log_security_event("x")
     assert not security.limited("cause", "x", "", "WARNING", {})
     assert told == [
-        ("security.hook", "ValueError"),
+        ("security event", "ValueError"),
         ("security.event", "Unavailable"),
-        ("security.hook", "ValueError"),
+        ("security event", "ValueError"),
         ("security.limited", "Unavailable"),
     ]
 
 
-def test_what_is_not_ours_passes(house):
-    security.belongs_to("../shop", lambda _place, _error: True)
+def test_what_is_not_ours_passes(house, monkeypatch):
+    security.belongs_to("../shop")
+    monkeypatch.setattr(hooks, "failed", lambda _place, _error: True)
     with pytest.raises(Exception, match="cannot be an application's name"):
         security.log_security_event("x")
     with pytest.raises(Exception, match="cannot be an application's name"):
