@@ -42,6 +42,8 @@ def entry(level: int, name: str, text: str, fields: str, now: int, error: BaseEx
         put(_LOG, severity, made.encode("utf-8", "replace"))
         if error is not None and level >= logs.ERROR:
             errors.record(error, operation=name, handled=True)
+        if level >= logs.CRITICAL and not name.startswith("roadworthy"):
+            _security(name, text)
         if not 0 <= _due[0] - now < LOOK_NS:  # also when the clock was set
             _due[0] = now + LOOK_NS - 1
             page.look()
@@ -58,6 +60,13 @@ def _share(level: int, name: str) -> tuple[Callable[[], None], Callable[[int, in
     if len(_shared) < series.MOST:
         _shared[level, name] = made
     return made
+
+
+def _security(name: str, text: str) -> None:
+    """Make a security event of a critical entry, as of a critical record: one a minute for each that says the same."""
+    from roadworthy.log import security
+
+    security.limited(f"log:{name}:{text[:100]}", "critical_error", text, "CRITICAL", {"logger": name})
 
 
 def _cut(begin: str, text: str, fields: str) -> str:
