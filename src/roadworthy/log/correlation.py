@@ -34,7 +34,7 @@ class Bound:
         self.trace = trace
         self.span = span
         self.flags = flags
-        self.shown: tuple[str, str] | None = None  # how it stands in a log line, once it was in one
+        self.shown: str | None = None  # how it stands in a log line, once it was in one
 
     def fields(self) -> dict[str, str]:
         """Return the identifiers that are known, by the names they have in a log entry."""

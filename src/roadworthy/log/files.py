@@ -118,7 +118,7 @@ class RotatingFile(Direct):
     def _failed(self, error: OSError) -> None:
         if self.descriptor < 0 and self._missing:
             self.lose(self._missing)
-            self._looked = 0
+            self._due = 0
             return
         super()._failed(error)
 

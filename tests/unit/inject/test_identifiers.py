@@ -10,7 +10,7 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from roadworthy.app import errors, operation, start
+from roadworthy.app import errors, logbook, operation, start
 from roadworthy.app.integrations import aiohttp, asgi, http_client, http_server, logs, series, wsgi
 from roadworthy.app.integrations import http as requests
 from roadworthy.arena import reader
@@ -262,16 +262,31 @@ def test_log_records_and_errors_carry_it(arena):
 
 def test_entries_of_our_own_loggers_are_counted_and_kept(arena, monkeypatch):
     monkeypatch.setattr(hook, "recorder", None)
-    start._first_entry(30, "app.talk", "one", "\x1fn=1", None)
-    hook.recorder(60, "app.talk", "x" * 5000, "\x1f" + "y" * 4000 + "\x1fz=1", ValueError("boom"))
+    logbook.forget()
+    start._first_entry(30, "app.talk", "one", ',"n":1,"nested":{"a":[true]},"s":"x"', 10**18, None)
+    hook.recorder(60, "app.talk", "x" * 5000, ',"y":"' + "y" * 4000 + '"', 10**18, ValueError("boom"))
+    hook.recorder(30, "app.talk", "x" * 5000, ',"z":1', 10**18, None)
+    hook.recorder(30, "app.talk", "bare", "", 10**18, None)
+    logbook.forget()
     told = events(arena)
-    assert [(event.kind, event.source, event.level) for event in told[:2]] == [
-        ("log", "app.talk", 30),
-        ("log", "app.talk", 50),
-    ]
-    assert told[0].fields == {"n": "1"}
-    assert len(told[1].text) == 1800
+    assert [(one.kind, one.source, one.level) for one in told[:2]] == [("log", "app.talk", 30), ("log", "app.talk", 50)]
+    assert told[0].fields == {"n": "1", "nested": '{"a": [true]}', "s": "x"}
+    assert (len(told[1].text), told[1].fields["fields"][:5]) == (1800, '"y":"')
     assert told[2].kind == "error"
+    assert (len(told[3].text), told[3].fields) == (1800, {"z": "1"})
+    assert (told[4].text, told[4].fields) == ("bare", {})
     with reader.Reader(arena.path) as view:
         counted = {dict(one.labels)["level"]: one.value for one in view.series() if one.name == "log.records"}
-    assert counted == {"warning": 1, "level 60": 1}
+    assert counted == {"warning": 3, "level 60": 1}
+
+
+def test_an_object_of_fields_that_was_cut_is_shown_as_it_is(arena):
+    arena.ring.put(logbook._LOG, 2, b'app\x1ftext\x1f{"n":1,"cut')
+    (told,) = events(arena)
+    assert told.fields == {"fields": '{"n":1,"cut'}
+
+
+def test_without_an_arena_an_entry_is_passed_over(monkeypatch):
+    monkeypatch.setattr(start, "_arena", None)
+    logbook.forget()
+    logbook.entry(20, "app", "text", "", 0, None)

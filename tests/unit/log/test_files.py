@@ -224,16 +224,18 @@ def test_three_files_take_everything_errors_and_security(clean, tmp_path):
             "attempts": 3,
         }
     )
+    log.log_security_event("denied", "no", additional_data={"token": "x", "path": "/admin"})
     log.unconfigure()
     found = {path.name: [json.loads(line) for line in path.read_text().splitlines()] for path in tmp_path.glob("*.log")}
     assert {name: [entry["message"] for entry in entries] for name, entries in found.items()} == {
         "web.log": ["one", "two"],
         "web-errors.log": ["two"],
-        "web-security.log": ["wrong password=[redacted]"],
+        "web-security.log": ["wrong password=[redacted]", "no"],
     }
-    (event,) = found["web-security.log"]
+    event, other = found["web-security.log"]
+    assert (other["event_type"], other["data"]) == ("denied", {"token": "[redacted]", "path": "/admin"})
     assert (event["event_type"], event["severity"], event["attempts"]) == ("authentication_failure", "WARNING", 3)
-    assert (made.written, made.lost, made.files[0]) == (4, 0, str(tmp_path / "web.log"))
+    assert (made.written, made.lost, made.files[0]) == (5, 0, str(tmp_path / "web.log"))
     assert "web" in repr(made)
 
 

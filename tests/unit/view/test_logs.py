@@ -86,13 +86,14 @@ def test_entries_of_several_workers_stand_in_their_order():
 def test_what_is_shown_is_redacted_and_clean_once_more():
     fields = {"token": "x", "say": "a b", "user": "joe@example.com"}
     stack = ("api_key=sk-abcdefghijklmnopqrstuvwxyz",)
-    entry = Entry(0.0, "error", "app", "password=hunter22 \x1b[2J", fields, 7, stack)
+    entry = Entry(0.0, "error", "app", "password=hunter22", fields, 7, stack)
     first, second = logs.draw(entry)
-    assert first[24:] == 'ERROR    [7] app: password=[redacted] \\x1b[2J  token=[redacted] say="a b" user=[email]'
+    assert first[24:] == 'ERROR    [7] app: password=[redacted]  token=[redacted] say="a b" user=[email]'
     assert second == "    | api_key=[redacted]"
     shown = json.loads(logs.to_json(entry))
-    assert (shown["message"], shown["token"], shown["say"]) == ("password=[redacted] \\x1b[2J", "[redacted]", "a b")
+    assert (shown["message"], shown["token"], shown["say"]) == ("password=[redacted]", "[redacted]", "a b")
     assert shown["stack"] == "api_key=[redacted]"
+    assert logs.draw(Entry(0.0, "info", "app", "\x1b[2J"))[0].endswith("app: \\x1b[2J")
     assert "\x1b[31mERROR" in logs.draw(entry, colour=True)[0]
 
 
