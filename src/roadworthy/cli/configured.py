@@ -182,6 +182,7 @@ def run_settings(loaded: Loaded, command: tuple[str, ...]) -> RunSettings:
         ),
         checks=tuple(checks.check_setting(f"{name}={target}", every) for name, target in at("health.checks").items()),
         check_every=every,
+        checks_on=at("health.enabled"),
         data_dirs=tuple(str(Path(cwd, text)) for text in at("required_dirs")),
         sample_performance=at("monitoring.sampling.performance_sample_rate") if _feature(loaded, "metrics") else 0.0,
         sample_errors=at("monitoring.sampling.error_sample_rate") if _feature(loaded, "errors") else 0.0,
