@@ -2,6 +2,7 @@
 #
 #   make run      the demo, under roadworthy, with its page
 #   make reports  a web service with dependencies that can be made to fail, under roadworthy
+#   make actors   characters to talk to over WebSockets, under roadworthy
 #   make test     every test this machine can run, with the reason for each that it cannot
 #   make check    lint, types, architecture, documentation
 #   make bench    ours against the peers, as ratios
@@ -11,10 +12,12 @@
 #
 # PYTHON=python3.12   the interpreter to build the environment with     VENV=.venv   where the environment is
 # ARGS="-k arena"     handed on to pytest, or to the benchmarks         COVERAGE=1   measure the tests, fail below 90 %
+# JOBS=2              how many tests at once (0: one after the other, in one process)
 
 VENV ?= .venv
 ARGS ?=
 COVERAGE ?=
+JOBS ?= 2
 
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --quiet --disable-pip-version-check
@@ -26,7 +29,10 @@ else
 pytest := $(bin)/python -m coverage run -m pytest
 endif
 
-.PHONY: help run reports test check bench soak lock clean env
+# Live tests mostly wait. A worker that runs out of tests takes some of another's.
+parallel := -n $(JOBS) --dist worksteal
+
+.PHONY: help run reports actors test check bench soak lock clean env
 .DEFAULT_GOAL := help
 
 help:
@@ -58,12 +64,15 @@ run: $(VENV)/.stamp-run
 reports: env
 	@$(bin)/python examples/reports/start.py $(ARGS)
 
+actors: env
+	@$(bin)/python examples/actors/start.py $(ARGS)
+
 test: env
 ifeq ($(COVERAGE),)
-	@$(pytest) $(ARGS)
+	@$(pytest) $(parallel) $(ARGS)
 else
 	@$(bin)/python -m coverage erase
-	@$(pytest) $(ARGS)
+	@$(pytest) $(parallel) $(ARGS)
 	@$(bin)/python -m coverage combine --quiet
 	@$(bin)/python -m coverage report --fail-under=90
 endif

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from roadworthy.app.api import (
+        cache,
         check,
         collector,
         counter,
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "__version__",
+    "cache",
     "check",
     "collector",
     "counter",

@@ -112,7 +112,7 @@ class Secret:
     def __init__(self, value: str, name: str = "") -> None:
         self._value = value
         self._name = name
-        _known.add(value)
+        _known.add_made(value)
 
     @property
     def name(self) -> str:

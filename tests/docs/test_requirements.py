@@ -24,6 +24,12 @@ ROWS = [
     *(f"ERR-{number:02}" for number in range(1, 23)),
     *(f"CBR-{number:02}" for number in range(1, 6)),
     *(f"DEG-{number:02}" for number in range(1, 8)),
+    *(f"CCH-{number:02}" for number in range(1, 6)),
+    *(f"WSS-{number:02}" for number in range(1, 7)),
+    *(f"ENV-{number:02}" for number in range(1, 15)),
+    *(f"LOG-{number:02}" for number in (11, 12, 13)),
+    *(f"SEC-{number:02}" for number in (8, 11)),
+    *(f"SCR-{number:02}" for number in range(1, 12)),
 ]
 
 

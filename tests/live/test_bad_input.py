@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -252,11 +253,18 @@ main(sys.argv[1:])
 """
 
 
+@pytest.fixture
+def open_folder():
+    """Make a folder that every user may enter; pytest's own is closed again by every other pytest that starts."""
+    with tempfile.TemporaryDirectory(prefix="rw-open-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_another_user_can_neither_use_nor_end_what_is_ours(tmp_path):
-    home = tmp_path / "home"
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(folder.stat().st_mode | 0o055)
+def test_another_user_can_neither_use_nor_end_what_is_ours(open_folder):
+    home = open_folder / "home"
     # Where the tests are measured, the other user's process could not write what was measured of it, and would say so.
     unmeasured = {name: None for name in os.environ if name.startswith("COVERAGE")}
     with Running(home, ["sleep", "60"], name="web") as ours:

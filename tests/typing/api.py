@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import assert_type
 
 import roadworthy as rw
+from roadworthy.app.cache import Cache
 from roadworthy.app.loop import Heartbeat, Loop
 from roadworthy.app.metrics import Counter, Gauge, Histogram, Timer, Timing
 from roadworthy.app.operation import Operation
@@ -119,3 +120,28 @@ def ping() -> tuple[bool, str]:
 assert_type(ping(), tuple[bool, str])
 assert_type(rw.check("again", ping)(), tuple[bool, str])
 rw.collector(Actor())
+
+kept = rw.cache("titles", max_size=10, ttl="5m", url=None)
+assert_type(kept, Cache)
+assert_type(kept.hit_rate, float | None)
+
+
+@rw.cache("answers")
+def answer(query: str, *, limit: int = 3) -> list[str]:
+    """Keep parameters and result."""
+    return [query] * limit
+
+
+@kept
+async def asked(query: str) -> str:
+    """Stay a coroutine function."""
+    return query
+
+
+assert_type(answer("x", limit=2), list[str])
+answer(1)  # type: ignore[arg-type]  # the parameters are checked as before
+
+
+async def awaits_cached() -> None:
+    """Get the result's type."""
+    assert_type(await asked("x"), str)

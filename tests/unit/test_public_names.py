@@ -11,8 +11,8 @@ import roadworthy
 from roadworthy import errors
 
 PROMISED = {
-    "__version__", "check", "collector", "counter", "error", "event", "gauge", "heartbeat", "histogram", "loop",
-    "operation", "progress", "start", "startup", "timed", "timer", "usage",
+    "__version__", "cache", "check", "collector", "counter", "error", "event", "gauge", "heartbeat", "histogram",
+    "loop", "operation", "progress", "start", "startup", "timed", "timer", "usage",
 }  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from roadworthy.agent.resilience import Resilience
 from roadworthy.agent.sample import Sample, new_sampler
 from roadworthy.agent.switches import Switches
 from roadworthy.agent.vitals import Vitals
-from roadworthy.log.redact import redact
+from roadworthy.log.redact import learn_file, redact
 from roadworthy.types import Event, History, Snapshot, Startup, Status, Verdict, Worker, WorkerState
 from roadworthy.watch import gauges as charts
 from roadworthy.watch import health
@@ -84,6 +84,7 @@ class Agent:
         self._crew: Crew = crew or self._watched or Watched()
         self._control = control
         self.resilience = resilience or Resilience(Switches(places.state))
+        learn_file(f"{settings.cwd}/.env")  # what the program may read from it, it may also print
         self._journal = Journal()
         self._intake = Intake(places, self._journal)
         self._sampler = new_sampler(disk_path=str(places.state), redact=redact)

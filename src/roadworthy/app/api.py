@@ -13,9 +13,35 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from roadworthy.app.cache import Cache
     from roadworthy.arena.writer import Arena
 
 start = _start.start
+
+
+def cache(
+    name: str,
+    *,
+    max_size: int = 1000,
+    ttl: float | str | None = None,
+    negative_ttl: float | str | None = None,
+    url: str | None = None,
+    key: Callable[..., object] | None = None,
+) -> Cache:
+    """Return a bounded cache: ``titles = rw.cache("titles", max_size=500, ttl=60)``; ``@titles`` above a function.
+
+    ``ttl``: seconds, or "5m", that an entry is good for, by default without end. ``negative_ttl``: the same for a
+    result of None, 0 not to keep it. ``url``: ``redis://…`` or ``rediss://…`` to share it; None or empty keeps it in
+    this process. ``key``: makes the key of a call out of its arguments. In Redis a value is JSON or bytes, ``ttl`` is
+    300 if not given, and what is soonest over gives way.
+
+    Raises :class:`~roadworthy.resilience.arguments.BadArgument` for impossible settings, and
+    :class:`~roadworthy.errors.ConfigurationError` for a URL that is none or whose client is not installed.
+    """
+    from roadworthy.app.cache import Cache
+
+    return Cache(name, max_size=max_size, ttl=ttl, negative_ttl=negative_ttl, url=url, key=key)
+
 
 if TYPE_CHECKING or _start.enabled():
     from roadworthy.app import context as _context
@@ -104,6 +130,7 @@ else:
     )
 
 __all__ = [
+    "cache",
     "check",
     "collector",
     "counter",

@@ -165,6 +165,16 @@ def check(  # noqa: F811 - as above
     return fn
 
 
+def informational(name: str, fn: Callable[[], object], every: float, timeout: float = 2.0) -> None:
+    """Register a check of our own that is shown and judged, and makes no program unready. Never raises."""
+    try:
+        text = contexts.label_value(name)
+        _register(checks, text, Check(text, fn, "informational", timeout, every), "check")
+    except Exception as error:
+        if guard.failed("check", error):
+            raise
+
+
 def collector(obj: Any, name: str = "") -> Any:
     """Register an object whose ``collect()`` returns a dict of figures, or such a function; the agent asks for them.
 

@@ -13,14 +13,15 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from roadworthy import __version__, _clock
-from roadworthy.agent import garbage, trail
+from roadworthy.agent import garbage, turns
 from roadworthy.agent.acts import WORKER, Acts
 from roadworthy.agent.asked import line
+from roadworthy.agent.auditor import Auditor
 from roadworthy.agent.baselines import Baselines
 from roadworthy.agent.configuring import Configuring
 from roadworthy.agent.control import Control, Verb, supervisor_verbs
@@ -32,7 +33,7 @@ from roadworthy.agent.log_levels import DEFAULT, LogLevels
 from roadworthy.agent.loop import Agent
 from roadworthy.agent.resilience import Resilience
 from roadworthy.agent.server import Server, new_token
-from roadworthy.agent.statefiles import write_atomically
+from roadworthy.agent.statefiles import remove_half_written, write_atomically
 from roadworthy.agent.supervisor import Supervisor
 from roadworthy.agent.switches import Switches
 from roadworthy.agent.watchfiles import EVERY as SOURCES_EVERY
@@ -42,7 +43,7 @@ from roadworthy.arena.identity import start_ticks
 from roadworthy.cli.errors import show
 from roadworthy.cli.orphaned_output import OrphanedOutput
 from roadworthy.cli.reconfigure import validate
-from roadworthy.cli.running import clear_away
+from roadworthy.cli.running import clear_away, look
 from roadworthy.config.places import Places, make
 from roadworthy.config.values import RunSettings
 from roadworthy.errors import ConfigurationError, RoadworthyError, Unavailable
@@ -61,6 +62,9 @@ CHANGES_EVERY: Final = 0.5
 LOOK_EVERY: Final = 0.5
 """Seconds between two looks whether a timed change has ended, or a report is due: both times may change meanwhile."""
 
+ALIVE_EVERY: Final = 5.0
+"""Seconds between two signs of life for the keeper, which replaces an agent that gives none."""
+
 _LIVING: Final = frozenset({WorkerState.STARTING, WorkerState.READY, WorkerState.STOPPING})
 
 
@@ -69,17 +73,19 @@ class Composition:
 
     def __init__(self, settings: RunSettings, places: Places) -> None:
         self._loop = asyncio.get_running_loop()
+        self.auditor = Auditor(places.state, settings.app, self._attempt)
         self.configuring = Configuring(
             settings,
             places.run,
             validate=validate,
             apply=self._follow,
-            audit=self._audit,
+            audit=self.auditor.record,
             note=self._acted,
             reloaded=self._tell_program,
         )
         self.settings = self.configuring.settings
         self.places = places
+        remove_half_written(places.state)
         self.history = open_history(lambda: _history(self.settings, places))
         self.page = ControlWriter(places.arena)
         self._lame: list[int] = []
@@ -113,24 +119,33 @@ class Composition:
                 healthy=self._healthy if self.settings.health_url else None,
                 port_open=self._port_open if self.settings.port is not None else None,
                 drained=self._drained,
+                remember=self._remember,
+                turns=turns.kept(self.places.run),
             )
-        verbs: dict[str, Any] = {"stacks": self._stacks, "log-level": self.log_levels.verb, **self._config_verbs()}
+        verbs: dict[str, Any] = {
+            "stacks": self._stacks,
+            "log-level": self.auditor.verb("log-level", self.log_levels.verb),
+            **self._config_verbs(),
+        }
         if self.supervisor is not None:
-            verbs |= supervisor_verbs(
+            asked = supervisor_verbs(
                 self._request, lambda: self.supervisor is not None and self.supervisor.ready, self.settings.app
             )
-            verbs["stop-comes"] = self._stop_comes
+            asked["stop-comes"] = self._stop_comes
+            verbs |= {what: verb if what == "ping" else self.auditor.verb(what, verb) for what, verb in asked.items()}
             verbs["restart"] = self._restart_verb(verbs["restart"])
         else:
             verbs["ping"] = self._ping
-        self.control = Control(self.places.run / "agent.sock", verbs)
+        self.control = Control(self.places.run / "agent.sock", verbs, refused=self.auditor.refused)
         picture = Resilience(self.switches, self.control)
         self.agent = Agent(self.settings, self.places, self.history, self.supervisor, self.link, self.control, picture)
         self.acts = self._acts(picture)
         self.agent.note(self.configuring.told)
         if index is not None:
             self._adopt(index)
+            self._keeper_lost()
         self.agent.subscribe(lambda _snapshot: self._schedule())
+        self.agent.subscribe(lambda _snapshot: self._expire_levels())
         server = self._server()
         await self.control.start()
         self._announce(server)
@@ -138,6 +153,7 @@ class Composition:
             asyncio.create_task(self.agent.run(), name="loop"),
             asyncio.create_task(server.serve(), name="server"),
             asyncio.create_task(self._collect(), name="collect"),
+            asyncio.create_task(self._live(), name="alive"),
             asyncio.create_task(self.ended.wait(), name="end"),
         ]
         tasks.append(asyncio.create_task(self._report(), name="report"))
@@ -157,6 +173,9 @@ class Composition:
             await asyncio.wait(tasks, timeout=2)
             await self._close()
 
+    def _attempt(self, subject: str, act: Callable[[], object]) -> bool:
+        return self.agent.attempt(subject, act)
+
     def _acts(self, picture: Resilience) -> Acts:
         for notice in (*self.switches.notices, *self.configuring.notices):
             self.agent.note(notice, level="error")
@@ -166,12 +185,9 @@ class Composition:
             self.control,
             request=self._request if self.supervisor is not None else None,
             slots=lambda: () if self.supervisor is None else [one.slot for one in self.supervisor.members()],
-            audit=self._audit,
+            audit=self.auditor.record,
             note=self._acted,
         )
-
-    def _audit(self, record: Mapping[str, object]) -> bool:
-        return self.agent.attempt("audit", lambda: trail.append(self.places.state, record))
 
     def _acted(self, text: str, level: str) -> None:
         self.agent.note(text, level=level)
@@ -181,7 +197,9 @@ class Composition:
         settings = self.settings
         token = new_token(self.places.run / "token")
         controls = (
-            {"restart": self._begin("restart"), "reload": self._begin("reload")} if self.supervisor is not None else {}
+            {what: self.auditor.view(what, self._begin(what)) for what in ("restart", "reload")}
+            if self.supervisor is not None
+            else {}
         )
         server = Server(
             routes(
@@ -198,6 +216,7 @@ class Composition:
             allowed_hosts=settings.allowed_hosts,
             probe_bind=settings.probe_bind,
             public=PUBLIC,
+            refused=self.auditor.refused,
         )
         before = self._before()
         if before is not None and not settings.ops_port_given:
@@ -247,6 +266,8 @@ class Composition:
         if kind == "asked" and message.get("what") == "reload":
             self._reload_settings()
         self.supervisor.handle(message, now)
+        if kind == "asked" and message.get("what") != "exit":
+            self.auditor.signalled(str(message.get("what")), message.get("signal"))
         if kind == "asked" and message.get("what") == "exit":
             self.ended.set()
         elif kind in {"started", "stopped", "asked", "failed"}:
@@ -271,6 +292,9 @@ class Composition:
         if self.supervisor is None:
             return
         self._kept = False
+        told = any(member.pid is not None for member in self.supervisor.members())
+        if not told and (index := self._left_behind()) is not None:
+            self._adopt(index)  # it died before it could tell us of the program
         self.agent.keeper_lost()
         self.supervisor.keeper_lost(_clock.monotonic())
         self._watch_members()
@@ -308,19 +332,14 @@ class Composition:
 
     def _left_behind(self) -> dict[str, Any] | None:
         """Return the index that a dead keeper left, when its workers still run; None otherwise."""
-        try:
-            index: dict[str, Any] = json.loads((self.places.run / "keeper.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            return None
-        alive = any(row["pid"] and start_ticks(row["pid"]) == row["start_ticks"] for row in index.get("slots", ()))
-        return index if alive else None
+        found = look(self.places)
+        return dict(found.index) if found.workers else None
 
     def _adopt(self, index: dict[str, Any]) -> None:
         assert self.supervisor is not None  # noqa: S101 - called only with one
         now = _clock.monotonic()
         self.supervisor.handle({"t": "state", **index, "exits": []}, now)
         self.agent.program_started = index.get("started_wall")
-        self._keeper_lost()
 
     # -- settings that change
 
@@ -462,6 +481,9 @@ class Composition:
     def _drained(self, slot: int, generation: int) -> bool:
         return self.agent.drained(slot, generation)
 
+    def _remember(self, to_come: Sequence[turns.Turn]) -> None:
+        self.agent.attempt("reload", lambda: turns.keep(self.places.run, to_come))
+
     def _lame_duck(self, pids: Sequence[int]) -> None:
         self._lame = list(pids)
         self._publish()
@@ -470,11 +492,20 @@ class Composition:
         """Tell the program what it is told, on the control page; raises :class:`Exhausted` when that is too much."""
         self.page.publish({**self._told(), "lame_duck": self._lame} if self._lame else self._told())
 
+    def _expire_levels(self) -> None:
+        """Take back the log levels whose time is over, once a second; what cannot be told now is tried again."""
+        try:
+            for sentence in self.log_levels.expire(_clock.wall()):
+                self.agent.note(sentence)
+        except RoadworthyError as error:
+            self.agent.note(f"a log level was not taken back: {error}", level="warning")
+
     def _told(self) -> dict[str, Any]:
         """Return what the program is told on the control page."""
         settings = self.settings
         return {
             "log_levels": self.log_levels.told(),
+            "log_levels_until": self.log_levels.until(),
             "resilience": self.switches.book.page(),
             "sampling": {"performance": settings.sample_performance, "errors": settings.sample_errors},
             "environment": settings.environment,
@@ -508,6 +539,12 @@ class Composition:
                     self.agent.note(error.what, level="warning", pid=pid)
             await asyncio.sleep(COLLECT_EVERY)
 
+    async def _live(self) -> None:
+        """Give the keeper a sign of life every few seconds."""
+        while True:
+            self._tell({"do": "alive"})
+            await asyncio.sleep(ALIVE_EVERY)
+
     async def _watch_sources(self) -> None:
         """Reload when a source file changes (``--dev``)."""
         sources = await asyncio.to_thread(SourceWatch, self.settings.watch_paths)
@@ -533,7 +570,7 @@ class Composition:
             self.link.close()
         if self._kept:
             return  # the keeper clears away
-        if any(one.state in _LIVING for one in self.agent.members()):
+        if any(one.state in _LIVING for one in self.agent.members()) or self._left_behind() is not None:
             (self.places.run / "agent.json").unlink(missing_ok=True)
         else:
             clear_away(self.places)

@@ -19,6 +19,7 @@ _RUN_FILES = (
     "run.json",
     "config.json",
     "changes.json",
+    "reload.json",
     "lock",
 )
 _ARENA_FILES = ("control", "shared", "stacks-", "declined-")

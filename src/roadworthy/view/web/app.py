@@ -28,7 +28,7 @@ from roadworthy.view.web.endpoint import Endpoint, Parameter, Problem
 from roadworthy.view.web.pages import dashboard
 from roadworthy.view.web.past import Baselines, PastViews, beside, not_measured
 from roadworthy.view.web.probes import PROBES, Probes, answer, may_read, mount, probe_routes
-from roadworthy.view.web.resilience import ResilienceViews
+from roadworthy.view.web.resilience import ResilienceViews, actor
 from roadworthy.view.web.stream import Streams
 from roadworthy.watch.operations import worst_first
 
@@ -303,7 +303,7 @@ class Views(Probes):
     # -- changes
 
     def _control(self, name: str) -> Callable[[Request, Mapping[str, Any]], Awaitable[Response]]:
-        async def act(_request: Request, asked: Mapping[str, Any]) -> Response:
+        async def act(request: Request, asked: Mapping[str, Any]) -> Response:
             control = self._controls.get(name)
             if control is None:
                 raise Problem(
@@ -313,7 +313,8 @@ class Views(Probes):
                     "It was attached and has no keeper to ask.",
                 )
             try:
-                done = await control({key: value for key, value in asked.items() if value is not None})
+                given = {key: value for key, value in asked.items() if value is not None}
+                done = await control({**given, "actor": actor(request)})
             except RoadworthyError as error:
                 raise Problem(409, "refused", error.what, error.hint) from error
             return answer(done, HTTPStatus.ACCEPTED)

@@ -1,0 +1,305 @@
+"""What real programs write when they leak: each case is a name and a text with ``§S`` where the secret stands.
+
+Written from what programs do, not from what redaction looks for: no case was left out because it was hard. The same
+texts go through every output in ``test_planted_outputs.py``. ``HARD`` holds what text alone cannot tell; these are
+only found when the value itself is known.
+"""
+
+import base64
+import json
+import string
+import urllib.parse
+
+SECRET = "hunter2Xq9Zt"
+"""What is planted: no token format, no dictionary word, nothing that its own shape gives away."""
+
+
+def _escaped(text: str, times: int) -> str:
+    for _ in range(times):
+        text = json.dumps(text)
+    return text
+
+
+class _Template(string.Template):
+    delimiter = "§"
+
+
+CASES: dict[str, str] = {
+    # -- structures as they print
+    "dict repr": "{'user': 'bob', 'password': '§S', 'age': 3}",
+    "nested dict": "{'db': {'primary': {'host': 'h', 'password': '§S'}, 'port': 5432}}",
+    "a dict below a secret key": "{'credentials': {'user': {'name': 'bob', 'phrase': '§S'}}, 'x': 1}",
+    "a list below a secret key": "{'api_keys': ['one', ['two', '§S']], 'x': 1}",
+    "list of dicts": "[{'name': 'a'}, {'name': 'b', 'token': '§S'}]",
+    "dataclass repr": "Account(name='bob', password='§S', active=True)",
+    "nested dataclass": "Settings(db=Database(url='x', password='§S'), debug=False)",
+    "pydantic repr": "host='h' password='§S' port=5432",
+    "namedtuple": "Login(user='bob', passwd='§S')",
+    "attrs with a bytes value": "Login(user='bob', secret=b'§S')",
+    "object attribute": "<Client api_key='§S' at 0x7f31c0>",
+    "tuple list": "[('host', 'h'), ('password', '§S'), ('x', '1')]",
+    "ASGI headers": "[(b'host', b'x'), (b'authorization', b'Bearer §S'), (b'accept', b'*/*')]",
+    "ASGI cookie": "[(b'host', b'x'), (b'cookie', b'sid=§S; theme=dark')]",
+    "kwargs repr": "called login(*(), **{'user': 'bob', 'password': '§S'})",
+    "kwargs call": "connect(host='h', user='bob', password='§S')",
+    "defaultdict": "defaultdict(<class 'list'>, {'token': ['§S']})",
+    "OrderedDict": "OrderedDict([('user', 'bob'), ('password', '§S')])",
+    "mappingproxy": "mappingproxy({'SECRET_KEY': '§S'})",
+    "environ": "environ({'HOME': '/root', 'DB_PASSWORD': '§S', 'PATH': '/bin'})",
+    "bytes repr": 'b\'{"password": "§S"}\'',
+    "bytes form": "b'user=bob&password=§S&x=1'",
+    "dict with bytes": "{b'password': b'§S'}",
+    "set below a key": "secrets={'§S'} x={1}",
+    "multi-line pprint": "{'host': 'h',\n 'password': '§S',\n 'port': 1}",
+    "triple quoted": "password='''§S'''",
+    "a value with a quote in it": "{'password': \"it's §S\"}",
+    "a value with an escaped quote": '{"password": "a\\"§S"}',
+    # -- log lines
+    "plain": "password=§S",
+    "colon": "Password: §S",
+    "is": "the password is §S",
+    "with an arrow": "api_key -> §S",
+    "fat arrow": "'api_key' => '§S'",
+    "ruby hash": '{:password=>"§S"}',
+    "go struct": "{User:bob Password:§S Port:1}",
+    "go struct with types": 'main.Config{User:"bob", Password:"§S"}',
+    "logfmt": 'level=info msg="login" user=bob password=§S ms=3',
+    "logfmt quoted": 'level=info password="§S" user=bob',
+    "two words": "access token: §S",
+    "three words": "The API key: §S",
+    "upper case": "API_KEY=§S",
+    "camel": "clientSecret: §S",
+    "dotted": "spring.datasource.password=§S",
+    "with a prefix": "DJANGO_SECRET_KEY=§S",
+    "joined": "dbpassword=§S",
+    "joined at the end": "csrfmiddlewaretoken=§S",
+    "tab": "password\t§S",
+    "tab after the colon": "password:\t§S",
+    "many spaces": "password       =       §S",
+    "in brackets": "[password=§S]",
+    "in round brackets": "login failed (password: §S)",
+    "at the end of a sentence": "Cannot log in with password §S.",
+    "password for a user": "password for bob: §S",
+    "split over arguments": "%s %s" % ("password", "§S"),
+    "split over arguments, flag": "running %s %s %s" % ("login", "--password", "§S"),
+    "split over arguments, pairs": "%r" % (("password", "§S"),),
+    "one-time code": "otp: §S",
+    "pin": "pin=§S",
+    "a value with a comma": "password=abc,§S",
+    "a value with a semicolon": "password=abc;§S",
+    "a value with an ampersand in quotes": "password='abc&§S'",
+    "a value with brackets": "password=ab(§S)",
+    "a value with a percent": "password=%§S%",
+    "a value with a dollar": "password=$§S$",
+    "a value with a backslash": "password=ab\\§S",
+    "a value with an at": "password=ab@§S",
+    "passphrase of words": "passphrase: correct horse §S staple",
+    # -- exceptions
+    "exception": "ValueError: invalid credentials: password='§S'",
+    "KeyError of a dict": "KeyError: {'password': '§S'}",
+    "chained": (
+        "Traceback (most recent call last):\n  File \"a.py\", line 3, in f\n    connect(password='§S')\n"
+        "ConnectionError: refused\n\nThe above exception was the direct cause of the following exception:\n\n"
+        'Traceback (most recent call last):\n  File "a.py", line 9, in <module>\n    f()\nRuntimeError: token=§S'
+    ),
+    "source line": '    client = Client(api_key="§S")',
+    "pydantic error": "password\n  Input should be an integer [type=int_parsing, input_value='§S', input_type=str]",
+    "assertion": "AssertionError: assert 'x' == {'token': '§S'}",
+    "psycopg": 'connection to server at "h" failed: password=§S host=h',
+    # -- URLs
+    "url": "postgresql://bob:§S@db.example.org:5432/app",
+    "url, empty user": "redis://:§S@cache:6379/0",
+    "url, quoted password": "postgresql://bob:a%2F§S@db/app",
+    "url with an at in the password": "postgresql://bob:a@§S@db/app",
+    "url with a slash in the password": "amqp://bob:a/§S@mq:5672/v",
+    "url with a hash in the password": "mysql://bob:a#§S@mq:5672/v",
+    "url with dialect": "postgresql+asyncpg://bob:§S@db/app",
+    "mongo with several hosts": "mongodb+srv://bob:§S@a.b.net,c.d.net/?retryWrites=true",
+    "url in json": '{"url": "https://bob:§S@example.org/x"}',
+    "url in quotes": "connecting to 'amqp://guest:§S@mq//'",
+    "git remote": "remote: https://bob:§S@git.example.org/a/b.git",
+    "query": "GET /x?token=§S&page=2 HTTP/1.1",
+    "query, later": "GET /x?page=2&api_key=§S HTTP/1.1",
+    "query, access token": "https://x.example/cb#access_token=§S&state=1",
+    "signed url": "https://b.s3.amazonaws.com/k?X-Amz-Expires=60&X-Amz-Signature=§S",
+    "security token": "https://b.s3.amazonaws.com/k?X-Amz-Security-Token=§S&X-Amz-Date=2026",
+    "google signed url": "https://storage.googleapis.com/b/o?X-Goog-Signature=§S",
+    "sas": "https://a.blob.core.windows.net/c/b?sv=2022-11-02&sr=b&sig=§S&se=2026",
+    "cloudfront": "https://d.cloudfront.net/x?Expires=1&Signature=§S&Key-Pair-Id=K1",
+    "encoded query": "https://x.example/login?next=%2Fa%3Ftoken%3D§S%26b%3D1",
+    "webhook query": "POST https://x.example/hook?secret=§S",
+    # -- encodings of the surroundings
+    "json": '{"user": "bob", "password": "§S"}',
+    "json, compact": '{"user":"bob","password":"§S"}',
+    "json in json": '{"body": ' + _escaped('{"password": "§S"}', 1) + "}",
+    "json in json in json": '{"body": ' + _escaped('{"a": {"password": "§S"}}', 2) + "}",
+    "json in a repr": repr('{"password": "§S", "it": "it\'s"}'),
+    "form": "user=bob&password=§S",
+    "form, encoded": urllib.parse.quote("user=bob&password=") + "§S" + "%26x%3D1",
+    "json, url-encoded": urllib.parse.quote('{"password": "') + "§S" + urllib.parse.quote('", "x": 1}'),
+    "html": "&lt;input name=&quot;password&quot; value=&quot;§S&quot;&gt;",
+    "html input": '<input type="text" name="password" value="§S">',
+    "json as html": "{&quot;password&quot;: &quot;§S&quot;}",
+    "xml element": "<config><password>§S</password></config>",
+    "xml element with attributes": '<password type="plain">§S</password>',
+    "xml element with a namespace": "<ns:Password>§S</ns:Password>",
+    "xml attribute": '<user name="bob" password="§S"/>',
+    "soap": "<wsse:Password Type='x#PasswordText'>§S</wsse:Password>",
+    "xml property": '<property name="db.password" value="§S"/>',
+    "plist": "<key>apiKey</key><string>§S</string>",
+    "yaml": "db:\n  user: bob\n  password: §S\n  port: 1",
+    "yaml, quoted": 'password: "§S"',
+    "yaml block": "password: |\n  §S\nport: 1",
+    "yaml folded": "password: >-\n    §S\nport: 1",
+    "yaml list": "api_keys:\n  - §S\nport: 1",
+    "toml": 'password = "§S"',
+    "toml multi-line": 'password = """\n§S"""',
+    "ini": "[db]\nuser = bob\npassword = §S\n",
+    "properties": "db.password:§S",
+    "dotenv": "DB_PASSWORD=§S",
+    "dotenv quoted": "DB_PASSWORD='§S'",
+    "dotenv with a space in it": 'DB_PASSWORD="a §S b"',
+    "shell export": "export API_TOKEN=§S",
+    "shell trace": "+ export API_TOKEN=§S",
+    "csh": "setenv API_TOKEN §S",
+    "windows": "set API_TOKEN=§S",
+    "powershell": '$env:API_TOKEN = "§S"',
+    "docker": "docker run -e POSTGRES_PASSWORD=§S postgres",
+    "dockerfile": "ENV POSTGRES_PASSWORD §S",
+    "docker inspect": '"Env": ["PATH=/bin", "POSTGRES_PASSWORD=§S"]',
+    "kubernetes env": "- name: DB_PASSWORD\n  value: §S",
+    "kubernetes env in json": '{"name": "DB_PASSWORD", "value": "§S"}',
+    "ecs task": '{"value": "§S", "name": "DB_PASSWORD"}',
+    "terraform": 'resource "x" "y" {\n  password = "§S"\n}',
+    "netrc": "machine example.org login bob password §S",
+    "pgpass": "PGPASSWORD=§S psql -h db",
+    # -- command lines
+    "flag": "app --password=§S --verbose",
+    "flag and space": "app --password §S --verbose",
+    "flag in quotes": "app --token '§S'",
+    "argv repr": "['app', '--password', '§S', '--verbose']",
+    "argv repr, joined": "['app', '--api-key=§S']",
+    "curl user": "curl -u bob:§S https://example.org",
+    "curl user, long": "curl --user bob:§S https://example.org",
+    "curl user, glued": "curl -ubob:§S https://example.org",
+    "curl header": "curl -H 'Authorization: Bearer §S' https://example.org",
+    "curl header, double": 'curl -H "X-Api-Key: §S" https://example.org',
+    "curl data": "curl -d 'user=bob&password=§S' https://example.org",
+    "curl json": 'curl -d \'{"password":"§S"}\' https://example.org',
+    "wget": "wget --http-password=§S https://example.org",
+    "mysql": "mysql -u bob -p§S app",
+    "mysqldump": "mysqldump --user=bob --password=§S app",
+    "sshpass": "sshpass -p §S ssh bob@host",
+    "sshpass glued": "sshpass -p'§S' ssh host",
+    "redis-cli": "redis-cli -h cache -a §S ping",
+    "docker login": "docker login -u bob -p §S registry.example.org",
+    "openssl": "openssl rsa -passin pass:§S -in key",
+    "smbclient": "smbclient //h/s -U bob%§S",
+    # -- SQL and connection strings
+    "odbc": "Driver={x};Server=h;Uid=bob;Pwd=§S;",
+    "ado": "Server=h;Database=d;User Id=bob;Password=§S;Encrypt=yes",
+    "jdbc": "jdbc:mysql://h/d?user=bob&password=§S",
+    "jdbc oracle": "jdbc:oracle:thin:bob/§S@h:1521:d",
+    "libpq": "host=h user=bob password=§S dbname=d",
+    "libpq quoted": "host=h password='§S' dbname=d",
+    "create role": "CREATE ROLE bob LOGIN PASSWORD '§S'",
+    "alter user": "ALTER USER bob WITH ENCRYPTED PASSWORD '§S'",
+    "identified by": "CREATE USER bob IDENTIFIED BY '§S'",
+    "set password": "SET PASSWORD FOR bob = '§S'",
+    "redis auth": "redis command AUTH §S failed",
+    "azure storage": "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=§S==;EndpointSuffix=core.windows.net",
+    "azure service bus": "Endpoint=sb://a.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=§S=",
+    "azure sas in a connection string": "BlobEndpoint=https://a.blob.core.windows.net/;SharedAccessSignature=sv=1&sig=§S",
+    "azure app insights": "InstrumentationKey=§S;IngestionEndpoint=https://x",
+    # -- HTTP
+    "bearer": "Authorization: Bearer §S",
+    "bearer, elsewhere": "sent Bearer §S to upstream",
+    "basic": "Authorization: Basic §S",
+    "token scheme": "Authorization: Token §S",
+    "api key scheme": "authorization: ApiKey §S",
+    "digest": 'Authorization: Digest username="bob", response="§S"',
+    "hmac": "Authorization: AWS4-HMAC-SHA256 Credential=AK/2026, SignedHeaders=host, Signature=§S",
+    "header dump": "> GET / HTTP/1.1\n> Host: x\n> Authorization: Bearer §S\n> Accept: */*",
+    "curl -v": "> X-Api-Key: §S",
+    "proxy": "Proxy-Authorization: Basic §S",
+    "cookie": "Cookie: theme=dark; sid=§S; lang=de",
+    "set-cookie": "Set-Cookie: sid=§S; HttpOnly; Path=/",
+    "cookie in json": '{"headers": {"cookie": "sid=§S; x=1"}}',
+    "headers dict": "{'Accept': '*/*', 'X-Auth-Token': '§S'}",
+    "headers object": "Headers({'host': 'x', 'authorization': 'Bearer §S'})",
+    "http.client debug": "send: b'GET / HTTP/1.1\\r\\nHost: x\\r\\nAuthorization: Basic §S\\r\\n\\r\\n'",
+    "x-csrf": "X-CSRF-Token: §S",
+    "sec-websocket": "Sec-WebSocket-Protocol: bearer, token=§S",
+    "vault header": "X-Vault-Token: §S",
+    "gitlab header": "PRIVATE-TOKEN: §S",
+    "smtp": "send: 'AUTH PLAIN §S\\r\\n'",
+    "ftp": "*cmd* 'PASS §S'",
+    # -- noise and tricks
+    "binary noise": "\x00\x01\x7fpassword=§S\x00\x02",
+    "escape sequences": "\x1b[31mpassword\x1b[0m=\x1b[1m§S\x1b[0m",
+    "colour in the key": "\x1b[32mpassword\x1b[0m: §S",
+    "replacement characters": "\ufffd\ufffdpassword=§S\ufffd",
+    "fullwidth colon": "password：§S",
+    "fullwidth equals": "password＝§S",
+    "fullwidth key": "ｐａｓｓｗｏｒｄ: §S",
+    "zero width in the key": "pass\u200bword: §S",
+    "zero width joiner": "pa\u200dssw\u2060ord=§S",
+    "soft hyphen": "pass\u00adword=§S",
+    "byte order mark": "\ufeffpassword=§S",
+    "combining": "pa\u0301ssword: §S",
+    "right to left": "\u202epassword\u202c: §S",
+    "right to left mark": "password\u200f:\u200f §S",
+    "cyrillic letters": "р\u0430ssword: §S",
+    "no-break space": "password:\u00a0§S",
+    "ideographic space": "password:\u3000§S",
+    "typographic quotes": "password: “§S”",
+    "null in the key": "pass\x00word=§S",
+    "crlf": "password=§S\r\nHost: x",
+    "carriage return": "progress 10%\rpassword=§S",
+    "very long line": "x=1 " * 400 + "password=§S" + " y=2" * 400,
+}
+
+NOT_IN_JSON = frozenset({"toml multi-line"})
+"""What is told in the text itself, and not once JSON has written its quotes out."""
+
+KNOWN_ONLY: dict[str, str] = {
+    "no key at all": "connecting with §S now",
+    "key on the line before": "Enter password:\n> §S",
+    "split by a prompt": "password? §S",
+    "under a harmless key": "{'note': '§S', 'x': 1}",
+    "in a path": "/data/§S/file",
+    "glued": "abc§{S}def",
+    "a plural that may be words of a text": "tokens={'§S'}",
+    "imap": "C: 2 LOGIN bob §S",
+    "csv": "id,name,password\n1,bob,§S",
+    "base64": "payload " + "§B",
+    "base64 inside": "payload §I tail",
+    "base64, two bytes in": "payload §J tail",
+    "hex": "raw §H",
+    "hex, upper case": "raw §U",
+    "url-quoted": "next=§Q",
+    "json-escaped": '"§E"',
+    "repr": "§R",
+}
+"""What the text alone does not tell: found because the value is known."""
+
+
+def known_forms(secret: str) -> dict[str, str]:
+    """Return the forms of ``secret`` that stand in :data:`KNOWN_ONLY`, by their letter."""
+    raw = secret.encode()
+    return {
+        "S": secret,
+        "B": base64.b64encode(raw).decode(),
+        "I": base64.b64encode(b"user:" + raw).decode(),
+        "J": base64.urlsafe_b64encode(b"userx:" + raw + b"!!").decode(),
+        "H": raw.hex(),
+        "U": raw.hex().upper(),
+        "Q": urllib.parse.quote(secret, safe=""),
+        "E": json.dumps(secret)[1:-1],
+        "R": repr(secret),
+    }
+
+
+def planted(template: str, secret: str = SECRET) -> str:
+    """Return ``template`` with the secret in its place."""
+    return _Template(template).substitute(known_forms(secret)) if "§" in template else template
