@@ -120,8 +120,11 @@ def configuration(root: Path, layer: Layer | None = None, *, changes: Layer | No
 
 
 def secret_source() -> Callable[[str], Secret | None] | None:
-    """Return what looks secrets up, None where that part is not installed."""
-    if importlib.util.find_spec("roadworthy.config.secrets") is None:
+    """Return what looks secrets up; None unless ``SECRETS_BACKEND`` names a store.
+
+    A store that only the program is meant to ask (its address is in the environment) must not keep it from starting.
+    """
+    if not os.environ.get("SECRETS_BACKEND") or importlib.util.find_spec("roadworthy.config.secrets") is None:
         return None
     found: Callable[[str], Secret | None] | None = getattr(
         importlib.import_module("roadworthy.config.secrets"), "secret_of", None

@@ -7,6 +7,7 @@ import pytest
 from roadworthy.cli import configured
 from roadworthy.cli.configured import configuration, options, run_settings
 from roadworthy.cli.run import run
+from roadworthy.config import secrets
 from roadworthy.config.layers import Layer, of_options
 from roadworthy.config.origin import Origin, nearest
 from roadworthy.config.reference import reference
@@ -97,3 +98,20 @@ def test_what_is_set_by_hand_under_a_wrong_name_is_an_error():
 def test_the_nearest_name_may_be_in_another_section():
     assert nearest("jitter", ["restart.jitter", "grace"]) == "restart.jitter"
     assert nearest("zzz", ["restart.jitter", "grace"]) == ""
+
+
+def test_a_store_is_asked_only_when_it_was_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("VAULT_ADDR", "http://127.0.0.1:1")
+    monkeypatch.delenv("SECRETS_BACKEND", raising=False)
+    assert configured.secret_source() is None
+    assert configuration(tmp_path).errors == ()
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held" / "REDIS_URL").write_text("redis://u:very-secret@h/0")
+    (tmp_path / "held" / "REDIS_URL").chmod(0o600)
+    monkeypatch.setenv("SECRETS_BACKEND", "directory")
+    monkeypatch.setenv("ROADWORTHY_SECRETS_DIRECTORY", str(tmp_path / "held"))
+    secrets.use(None)
+    try:
+        assert configuration(tmp_path).require().values["redis_url"].origin.where == "secret REDIS_URL"
+    finally:
+        secrets.use(None)
