@@ -72,7 +72,7 @@ def _section(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 - a typ
 def _key(path: tuple[str, ...], info: FieldInfo, prefix: str, marks: tuple[Marker, ...]) -> Key:
     plain = "_".join(path).upper()
     further = [name for one in marks if isinstance(one, Env) for name in one.names]
-    names = [f"{prefix}_{name}" for name in (plain, *further)] if prefix else []
+    names = [f"{prefix}_{name}" for name in (plain, *further) if not name.startswith("ROADWORTHY_")] if prefix else []
     names += [name for name in (plain, *further) if name not in SHELL]
     group = next((one.prefix for one in marks if isinstance(one, Group)), "")
     default = info.default if info.default is not PydanticUndefined else None

@@ -138,8 +138,13 @@ def load(
 
 
 def asked(by_hand: Candidate | None) -> bool:
-    """Return whether somebody chose the environment for us; the plain ``ENV`` may be there for the program alone."""
-    return by_hand is not None and not by_hand.origin.where.endswith((" ENV", "(ENV)"))
+    """Return whether somebody chose the environment for us.
+
+    The plain ``ENV`` may be there for the program alone, and a keeper above us gives ``ROADWORTHY_ENV`` to its program.
+    """
+    passing = ("ENV", "ROADWORTHY_ENV")
+    ends = tuple(form.format(name) for name in passing for form in (" {}", "({})"))
+    return by_hand is not None and not by_hand.origin.where.endswith(ends)
 
 
 def _missing(named: str) -> Issue:

@@ -58,7 +58,9 @@ class Settings(BaseModel):
 
     prefix: ClassVar[str] = ""
 
-    environment: Annotated[Literal["development", "testing", "staging", "production"], Env("ENV")] = "development"
+    environment: Annotated[Literal["development", "testing", "staging", "production"], Env("ROADWORTHY_ENV", "ENV")] = (
+        "development"
+    )
     debug: bool = False
     log_level: str = "INFO"
 

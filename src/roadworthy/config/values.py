@@ -70,7 +70,7 @@ class RunSettings:
     app: str
     command: tuple[str, ...]
     cwd: str
-    environment: str = "development"
+    environment: str = ""
     workers: int = 1
     port: int | None = None
     bind: str = "127.0.0.1"
@@ -83,6 +83,7 @@ class RunSettings:
     dev: bool = False
     watch_paths: tuple[str, ...] = ()
     log_level: str = ""
+    log_json: bool | None = None
     stop_signal: int = 15
     stop_grace: float = 10.0
     ready_timeout: float = 40.0

@@ -37,6 +37,10 @@ def program_environment(settings: Message, env: Mapping[str, str], listen: int) 
         given["PYTHONPATH"] = os.pathsep.join(path)
     if settings["log_level"]:
         given["ROADWORTHY_LOG_LEVEL"] = settings["log_level"]
+    if settings.get("environment"):
+        given["ROADWORTHY_ENV"] = settings["environment"]
+    if settings.get("log_json") is not None:
+        given["LOG_FORMAT_JSON"] = "true" if settings["log_json"] else "false"
     if settings["port"] is not None:
         given["PORT"] = str(settings["port"])
         if listen >= 0:

@@ -187,7 +187,7 @@ def with_profile(root, environ, *values):
 
 def test_a_profile_gives_no_worker_or_port_unless_the_environment_was_chosen_for_us(tmp_path):
     profiled = ("WORKERS", "4"), ("PORT", "8888"), ("CLOUD_DEPLOYMENT", "true")
-    for environ in ({}, {"ENV": "production"}):
+    for environ in ({}, {"ENV": "production"}, {"ROADWORTHY_ENV": "production"}):
         loaded = with_profile(tmp_path, environ, *profiled)
         assert (loaded["workers"], loaded["port"], loaded["cloud_deployment"]) == (1, None, True)
     loaded = with_profile(tmp_path, {"ROADWORTHY_ENVIRONMENT": "production"}, *profiled)

@@ -196,6 +196,11 @@ def test_a_named_environment_feeds_its_profile(tmp_path, monkeypatch):
     assert loaded(tmp_path, ENV="codespaces").cors_origins == ["*"]
 
 
+def test_the_stage_that_the_keeper_gives_goes_before_the_plain_name(tmp_path):
+    assert loaded(tmp_path, ROADWORTHY_ENV="staging", ENV="testing").environment == "staging"
+    assert loaded(tmp_path, ROADWORTHY_ENV="staging", DGT_ENV="testing").environment == "testing"
+
+
 def test_a_file_may_be_named_and_a_missing_one_means_the_defaults(tmp_path):
     write(tmp_path, "config/production.json", {"performance": {"target_fps": 25}, "rendering": {"x": 1}})
     write(tmp_path, "mine.toml", "[performance]\ntarget_fps = 24\n")
