@@ -138,7 +138,9 @@ class Configuring:
             return self._commit(rebased(rest, settings, rows, fixed), asked, "unset", [])
 
     def tick(self, now: float) -> None:
-        """End what is over at ``now`` (wall)."""
+        """End what is over at ``now`` (wall); while another change is being checked, the next call does."""
+        if self._one.locked():
+            return
         after, over = self._state.expired(now)
         if over:
             self._commit(after, {"actor": "roadworthy", "reason": "its time is over"}, "revert", [])

@@ -380,3 +380,21 @@ def test_a_process_that_gives_no_answer_is_an_error_that_says_so(monkeypatch):
     monkeypatch.setattr(reconfigure, "TIMEOUT", 0.0)
     with pytest.raises(Unavailable, match="longer than"):
         asyncio.run(reconfigure.validate({}))
+
+
+def test_nothing_ends_in_the_midst_of_another_change(tmp_path):
+    house = House(tmp_path)
+    made = house.started()
+    act(made, "set", key="grace", value="5s", for_=60)
+    later = _clock.wall() + 61
+    real = house.validate
+
+    async def validate(request):
+        made.tick(later)
+        return await real(request)
+
+    made._validate = validate
+    act(made, "reload")
+    assert made.settings.stop_grace == 5.0
+    made.tick(later)
+    assert made.settings.stop_grace == 10.0
