@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -164,3 +166,17 @@ def test_what_the_agent_refuses_is_its_own_error(answered, kind, error):
 
 def test_the_group_is_the_module_of_its_verb():
     assert set(module.config.commands) == {"show", "why", "check", "init", "reload", "set", "unset"}
+
+
+def test_only_run_and_config_load_the_schema_and_the_agent_never_does():
+    """Each verb is a process of its own: what it does not need, it does not load."""
+    script = (
+        "import importlib, pkgutil, sys, roadworthy.cli, roadworthy.agent\n"
+        "for package in (roadworthy.cli, roadworthy.agent):\n"
+        "    for one in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
+        "        if one.name not in {'roadworthy.cli.run', 'roadworthy.cli.configured'}:\n"
+        "            importlib.import_module(one.name)\n"
+        "assert 'pydantic' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
