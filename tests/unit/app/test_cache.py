@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import threading
 from datetime import date
 from decimal import Decimal
@@ -273,7 +274,7 @@ def test_tasks_that_miss_at_once_compute_once_and_share_what_it_raises():
         go_on.set()
         got = await asyncio.gather(*good)
         raised = await asyncio.gather(*bad, return_exceptions=True)
-        assert asyncio.iscoroutinefunction(find)
+        assert inspect.iscoroutinefunction(find)
         assert await find("good") is got[0]
         return got, raised
 

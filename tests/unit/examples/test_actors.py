@@ -83,6 +83,8 @@ def test_playing_time_grows_by_at_most_a_minute_at_once(store):
         store.seen("s1", player, now)
     with closing(sqlite3.connect(store.path)) as connection:
         assert connection.execute("SELECT id, playtime_seconds FROM sessions").fetchall() == [("s1", 70.0)]
+    assert store.player_of("s1") == player
+    assert store.player_of("s2") == 0
 
 
 def test_two_writers_wait_for_each_other_and_no_database_is_locked(store):

@@ -1,8 +1,7 @@
 """What real programs write when they leak: each case is a name and a text with ``§S`` where the secret stands.
 
-Written from what programs do, not from what redaction looks for: no case was left out because it was hard. The same
-texts go through every output in ``test_planted_outputs.py``. ``HARD`` holds what text alone cannot tell; these are
-only found when the value itself is known.
+Written from what programs do, not from what redaction looks for. The same texts go through every output in
+``tests/unit/app/test_planted_outputs.py`` and ``tests/live/test_planted_secrets.py``.
 """
 
 import base64
