@@ -109,6 +109,20 @@ def test_a_request_that_fails_gives_its_identifier_back(arena):
     assert [event.fields["correlation_id"] for event in events(arena) if event.kind == "error"] == ["req-7"]
 
 
+def test_an_error_that_is_recorded_after_its_answer_carries_it_all_the_same(arena):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"sorry"})
+        raise ValueError
+
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the very one above
+        ask_asgi(app, (b"x-request-id", b"req-7"))
+    errors.record(caught.value)
+    exc_info = (ValueError, caught.value, None)
+    logs.note(logging.makeLogRecord({"name": "app", "levelno": 40, "msg": "one", "exc_info": exc_info}))
+    assert {event.fields.get("correlation_id") for event in events(arena) if event.kind != "operation"} == {"req-7"}
+
+
 def test_a_websocket_has_it_as_long_as_it_is_open(arena):
     seen = []
 
