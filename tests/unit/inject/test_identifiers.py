@@ -294,6 +294,15 @@ def test_entries_of_our_own_loggers_are_counted_and_kept(arena, monkeypatch):
     assert counted == {"warning": 3, "level 60": 1}
 
 
+def test_a_short_line_is_kept_as_it_was_written_and_read_like_any_other(arena):
+    logbook.forget()
+    line = b'{"@timestamp":"2026-01-01T00:00:00.000Z","severity":"INFO","logger":"app","pid":1,"message":"one","n":1}\n'
+    logbook.entry(20, "app", "one", ',"n":1', 10**18, None, line)
+    logbook.entry(20, "app", "one", ',"n":1', 10**18, None, line + b" " * 500)
+    logbook.forget()
+    assert [(one.source, one.text, one.fields) for one in events(arena)] == [("app", "one", {"n": "1"})] * 2
+
+
 def test_an_object_of_fields_that_was_cut_is_shown_as_it_is(arena):
     arena.ring.put(logbook._LOG, 2, b'app\x1ftext\x1f{"n":1,"cut')
     (told,) = events(arena)
