@@ -68,6 +68,8 @@ players: dict[str, Player] = {}
 async def talk(channel: Channel) -> None:
     """Hear what one client says, for as long as it is connected."""
     player = players.setdefault(channel.session_id, Player(channel.session_id))
+    if channel.resumed and not player.id:  # it was another instance's until now
+        player.id = await asyncio.to_thread(store.player_of, channel.session_id)
     async for said in channel:
         if not isinstance(said, dict):
             continue
@@ -77,7 +79,7 @@ async def talk(channel: Channel) -> None:
             text = str(said["say"]).strip()[:LONGEST]
             if text:
                 await cancel(player)
-                player.number += 1
+                player.number = max(player.number + 1, int(time.time() * 1000))  # no other instance's number
                 player.task = asyncio.create_task(answered(player, player.number, str(said["to"]), text))
         elif "cancel" in said and said["cancel"] == player.number:
             await cancel(player)

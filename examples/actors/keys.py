@@ -72,7 +72,10 @@ class Keys:
             if self._made is not None and self._made[:2] == (kind, key):
                 return self._made[2], "", None
             before = self._made
-            made = self._client(kind, make, key, model)
+            try:
+                made = self._client(kind, make, key, model)
+            except ImportError as error:
+                return None, f"{error.name} is not installed", None
             self._made = (kind, key, made)
             log.info("provider_chosen", extra={"provider": kind, "model": made.model, "rotated": before is not None})
             return made, "", before[2] if before else None

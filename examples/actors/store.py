@@ -91,6 +91,12 @@ class Store:
             (found,) = connection.execute("SELECT id FROM players WHERE key_hash = ?", (key_hash,)).fetchone()
         return int(found)
 
+    def player_of(self, session_id: str) -> int:
+        """Return the player of a session, 0 where it has none."""
+        with self._transaction() as connection:
+            found = connection.execute("SELECT player_id FROM sessions WHERE id = ?", (session_id,)).fetchone()
+        return int(found[0]) if found else 0
+
     def seen(self, session_id: str, player: int, now: float) -> None:
         """Note that a session plays on; its playing time grows by what went by, at most a minute at once."""
         with self._transaction() as connection:

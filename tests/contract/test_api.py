@@ -350,7 +350,7 @@ async def test_every_get_path_answers_and_every_json_answer_is_json():
             if path == "/api/events" or "get" not in methods:
                 continue
             answer = await client.get(path.replace("{id}", troubled().incidents[0].id))
-            assert answer.status_code in {200, 503}, path
+            assert answer.status_code in {200, 501, 503}, path
             if answer.headers["content-type"].startswith("application/json"):
                 answer.json()
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -244,6 +245,20 @@ def test_a_key_that_is_put_there_and_rotated_is_used_without_a_restart_and_troub
     assert re.search(r"llm_response_time_ms=[\d.]+", log)
     assert "RateLimitError" not in log  # asked again after the pause, it answered
     assert "provider_failed" in log
+
+
+def test_after_a_kill_the_page_begins_a_new_session_by_itself_and_the_characters_remember(page, world):
+    say(page, "Will you remember this question?")
+    text, _ = answered(page, 1)
+    pid = world.running.worker_pid()
+    os.kill(pid, signal.SIGKILL)
+    playwright.expect(page.locator(".told")).to_contain_text("a new one has begun", timeout=60_000)
+    playwright.expect(page.locator("#state")).to_have_attribute("data-state", "open", timeout=30_000)
+    assert world.running.worker_pid() != pid
+    playwright.expect(page.locator(".line.me p")).to_have_text("Will you remember this question?")
+    assert answered(page, 1)[0] == text
+    say(page, "And now?")
+    answered(page, 2)
 
 
 def test_the_agent_sees_operations_sessions_and_the_hit_rate_of_the_cache(world):

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
+import aiohttp
 import pytest
+from websockets.asyncio.client import connect
 
 import roadworthy as rw
 from actors.dialogue import Answer, Dialogue
 from actors.keys import Keys
 from actors.providers import Local, Request
 from support.provider import ANSWER, Provider
+from support.running import wait_for
+from support.servers import Redis, answers, free_port
 
 pytestmark = [pytest.mark.live, pytest.mark.anyio]
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 KEY = "sk-actors-test-0001"
 NAMES = {"anthropic": "ANTHROPIC_API_KEY", "openai": "OPENAI_API_KEY"}
 
@@ -155,3 +165,62 @@ async def test_an_answer_that_is_needed_no_more_ends_the_request(made, provider)
     with pytest.raises(asyncio.CancelledError):
         await task
     assert dialogue.policy.breaker.state == "closed"
+
+
+@contextlib.asynccontextmanager
+async def instance(data, redis):
+    port = free_port()
+    env = {
+        **os.environ, "ACTORS_DATA": str(data), "REDIS_URL": redis, "ACTORS_PACE": "0.1", "PYTHONPATH": str(EXAMPLES),
+        "ROADWORTHY_HOME": str(data / "rw"), "ANTHROPIC_API_KEY": "", "OPENAI_API_KEY": "", "SECRETS_BACKEND": "",
+    }  # fmt: skip
+    argv = [sys.executable, "-m", "uvicorn", "actors.app:app", "--port", str(port), "--log-level", "warning"]
+    with subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, cwd=data) as process:  # noqa: ASYNC220 - it takes a millisecond
+        try:
+            await asyncio.to_thread(wait_for, lambda: answers(port), "it listens", 60)
+            yield port
+        finally:
+            process.terminate()
+            await asyncio.to_thread(process.wait, 30)
+
+
+async def opened(port, token):
+    made = await connect(f"ws://127.0.0.1:{port}/ws", subprotocols=["roadworthy.session", f"token.{token}"])
+    return made, json.loads(await made.recv())["token"]
+
+
+async def heard(socket, stop):
+    """Return what is said until the first that ``stop`` holds for, with the number of the last."""
+    got = []
+    async with asyncio.timeout(60):
+        while True:
+            said = json.loads(await socket.recv())
+            if said["type"] == "message":
+                got.append(said["data"])
+                if stop(said["data"]):
+                    return got, said["id"]
+
+
+@pytest.mark.service("redis-server")
+async def test_an_answer_that_one_instance_makes_is_resumed_at_another(service, tmp_path):
+    with Redis(service("redis-server")) as redis:
+        async with instance(tmp_path, redis.url) as one, instance(tmp_path, redis.url) as other:
+            async with aiohttp.ClientSession() as http, http.post(f"http://127.0.0.1:{one}/api/session") as answer:
+                token = (await answer.json())["token"]
+            first, token = await opened(one, token)
+            await first.send(json.dumps({"type": "ready", "last": 0}))
+            await first.send(json.dumps({"type": "message", "id": 1, "data": {"hello": {}}}))
+            asked = {"say": "Why is the lamp dark?", "to": "maren"}
+            await first.send(json.dumps({"type": "message", "id": 2, "data": asked}))
+            before, last = await heard(first, lambda said: "chunk" in said)
+            second, token = await opened(other, token)
+            await second.send(json.dumps({"type": "ready", "last": last}))
+            after, last = await heard(second, lambda said: "done" in said)
+            text = "".join(said.get("chunk", "") for said in [*before, *after])
+            assert text == Local(0).text(Request("maren", "", "Why is the lamp dark?"))
+            assert after[-1]["done"]["complete"]
+            await second.send(json.dumps({"type": "message", "id": 3, "data": asked}))
+            again, _ = await heard(second, lambda said: "done" in said)
+            assert again[-1]["done"]["cached"]
+            await first.close()
+            await second.close()

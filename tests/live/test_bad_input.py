@@ -246,6 +246,8 @@ for package in (roadworthy.cli, roadworthy.config, roadworthy.view, roadworthy.v
     for found in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(found.name)  # nobody may not read where the interpreter is
 from roadworthy.cli.main import main
+from roadworthy.cli.configured import configuration
+configuration(importlib.import_module("pathlib").Path.cwd())  # the same for what is read and imported with the schema
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 main(sys.argv[1:])
 """

@@ -88,7 +88,8 @@ def stop(run):
 
 
 def test_the_agent_killed_again_and_again_harms_nobody_and_counts_nothing_twice(tmp_path):
-    with Truth(tmp_path / "truth") as truth, Running(tmp_path / "home", truth.program) as run:
+    own = ["--ops-host", "127.0.99.1"]  # where no other test's agent can take its port while it is dead
+    with Truth(tmp_path / "truth") as truth, Running(tmp_path / "home", truth.program, options=own) as run:
         address = run.agent()["url"]
         pid = run.until(ready, "it is ready")["workers"][0]["pid"]
         agents = [run.agent()["pid"]]

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 SCHEMA: Final = 1
 
 LIVE: Final = frozenset({
-    "log_level", "stop_grace", "ready_timeout", "restart", "hang", "thresholds", "check_every", "sample_performance",
-    "sample_errors", "report_every", "retention_hours",
+    "log_level", "stop_grace", "ready_timeout", "restart", "hang", "thresholds", "check_every", "checks_on",
+    "sample_performance", "sample_errors", "report_every", "retention_hours",
 })  # fmt: skip
 """Fields of :class:`RunSettings` that the agent takes over while the program runs."""
 

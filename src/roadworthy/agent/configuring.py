@@ -65,6 +65,14 @@ class Configuring:
         """Return the settings in force."""
         return with_leaves(self._first, self._state.leaves_now())
 
+    @property
+    def told(self) -> str:
+        """Return a line that says which files the settings came from."""
+        if not self._record:
+            return "settings are those of an attached agent"
+        files = self._files()
+        return f"settings come from {', '.join(files)}" if files else "no configuration file: defaults count"
+
     def next_end(self) -> float | None:
         """Return when :meth:`tick` has something to do next (wall), or None."""
         return self._state.next_end()

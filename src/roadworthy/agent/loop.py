@@ -357,7 +357,8 @@ class Agent:
             asyncio.get_running_loop()
         except RuntimeError:
             return
-        self._checks.tick(now)
+        if self.settings.checks_on:
+            self._checks.tick(now)
         self._outlook.tick(now, self._snapshot)
         self._journal.attempt("outlook", self._outlook.verify)
 

@@ -2,14 +2,15 @@
 
 An exception of the first passes to all who waited. What ends only the first one's wait (its task is cancelled, its
 thread gets KeyboardInterrupt) does not: one of the others computes instead. A computation that asks for its own key
-computes it, since waiting for itself would be for ever. Coroutines wait per event loop, threads wait per process.
+computes it, since waiting for itself would be for ever; so does a signal handler that interrupts one. Coroutines wait
+per event loop, threads wait per process.
 """
 
 # ruff: noqa: ANN401 - what is computed is the program's own, of whatever type it is
 
 from __future__ import annotations
 
-from _thread import allocate_lock
+from _thread import allocate_lock, get_ident
 from contextvars import ContextVar
 
 TYPE_CHECKING = False
@@ -25,7 +26,7 @@ _mine: ContextVar[tuple[object, ...]] = ContextVar("roadworthy_flights", default
 class _Flight:
     """One computation and who waits for it; ``dropped`` says that its result is out of date already."""
 
-    __slots__ = ("dropped", "error", "over", "trace", "value", "waiters", "waiting")
+    __slots__ = ("dropped", "error", "over", "thread", "trace", "value", "waiters", "waiting")
 
     def __init__(self) -> None:
         self.dropped = False
@@ -33,6 +34,7 @@ class _Flight:
         self.value: Any = None
         self.error: Exception | None = None
         self.trace: TracebackType | None = None
+        self.thread = get_ident()
         self.waiters = 0
         self.waiting: Any = None
 
@@ -84,7 +86,7 @@ class Flights:
             first = self._flights.setdefault(key, flight)
             if first is flight:
                 return self._compute(key, flight, compute, keep)
-            if first in _mine.get():
+            if first.thread == get_ident():
                 return compute()
             first.waiters += 1
             with first.waiting:  # free when it is over
@@ -93,7 +95,6 @@ class Flights:
                 return first.result()
 
     def _compute(self, key: str, flight: _Flight, compute: Callable[[], Any], keep: Callable[[Any], None]) -> Any:
-        token = _mine.set((*_mine.get(), flight))
         try:
             value = flight.value = compute()
             if not flight.dropped:
@@ -104,7 +105,6 @@ class Flights:
             flight.ended(error)
             raise
         finally:
-            _mine.reset(token)
             self._leave(key, flight)
             flight.waiting.release()
 
@@ -114,7 +114,12 @@ class Flights:
         """Return what ``compute`` gives, once for all tasks of this event loop that ask for ``key`` now."""
         import asyncio
 
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # an event loop of another library: each caller computes
+            value = await compute()
+            await keep(value)
+            return value
         place = (key, id(loop))
         while True:
             flight = _Flight()

@@ -41,16 +41,23 @@ _CONFIGURATION = (
 _TEMPLATES = (".example", ".sample", ".template", ".dist")
 
 _WORDS = re.compile(r"[^\s\"'`,;:()<>\[\]{}=|\\]{16,}")
-_PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY")
+_PRIVATE_KEY = re.compile(
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:\s*$|(?:\\n|\s)*[A-Za-z0-9+/=]{16})", re.MULTILINE
+)
 _OUR_KEY = "# The key of a roadworthy secrets file."
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.\-]*://[^\s/?#:@\"'<>]*:([^\s/?#@\"'<>]{4,})@")
-_QUOTED = re.compile(r"([A-Za-z_][\w.\-]{1,60})[\"']?\s*(?:[:=]|=>|:=)\s*[a-zA-Z]{0,2}([\"'])([^\"'\s]{8,})\2")
+_QUOTED = re.compile(
+    r"(?<![:\w])([A-Za-z_][\w.\-]{1,60})[\"']?\s*(?:[:=]|=>|:=)\s*[a-zA-Z]{0,2}([\"'])([^\"'\s]{8,})\2"
+)
 _BARE = re.compile(r"^\s*(?:export\s+|ENV\s+|-\s+)?([A-Za-z_][\w.\-]{1,60})\s*[:=]\s*([^\s#\"']{8,})\s*(?:#.*)?$")
 _PLACEHOLDER = re.compile(
-    r"your|example|placeholder|change.?me|replace|dummy|sample|redacted|todo|fixme|xxx|\*\*\*|\.\.\.|…|^[<${%/.(]"
+    r"your|example|placeholder|change.?me|replace|dummy|sample|redacted|todo|fixme|xxx|\*\*\*|\.\.\.|…|^[<${%/.(]|://|^sk-(?:ecdsa|ssh)"
     r"|^(?:none|null|true|false|secret|password|passwd|pass|user|token|postgres|root|guest|test)$",
     re.IGNORECASE,
 )
+_NAME_OF_SOMETHING = re.compile(r"[a-z][A-Z]|[a-z][._/-][A-Za-z]|^[A-Z_]+$")
+_DIGIT, _LETTER = re.compile(r"[0-9]"), re.compile(r"[A-Za-z]")
+_NO_SECRET_KEYS = frozenset({"PUBLIC", "PUBLISHABLE", "PRIMARY", "FOREIGN", "SORT", "PARTITION", "CACHE"})
 _MANY_DISTINCT = 3.0
 _VERY_DISTINCT = 3.3
 _LONG = 12
@@ -77,9 +84,15 @@ class Checked:
 
 def is_secret(name: str, value: str) -> bool:
     """Return whether a setting holds a secret: by its name, or by the shape of its value; an e-mail address is none."""
-    if name and secret_key(name) and not name.lower().endswith(("mail", "mails")):
+    if name and "mail" not in name.lower() and (secret_key(name) or _some_key(name, value)):
         return True
     return any(shape for shape in _shapes(value))
+
+
+def _some_key(name: str, value: str) -> bool:
+    """Return whether it is called ``..._KEY``, as settings call secrets, and looks like one; some keys are none."""
+    words = name.upper().split("_")
+    return words[-1] == "KEY" and _NO_SECRET_KEYS.isdisjoint(words) and _mixed(value) and len(value) >= SHORTEST_KNOWN
 
 
 def check(folder: Path, known: Mapping[str, Secret] | None = None, exclude: Collection[str] = ()) -> Checked:
@@ -131,7 +144,7 @@ def _in_line(line: str, values: Iterable[tuple[str, str]], *, configuration: boo
     for what in _shapes(line):
         return what
     for key, value in _assigned(line, configuration=configuration):
-        if secret_key(key) and not key.lower().endswith(("mail", "mails")) and _looks_secret(value, configuration):
+        if secret_key(key) and "mail" not in key.lower() and _looks_secret(value, configuration):
             return f"{key} is given a value that looks like a secret"
     return ""
 
@@ -143,7 +156,7 @@ def _shapes(text: str) -> Iterator[str]:
         if not _PLACEHOLDER.search(found[1]):
             yield "an address with a password in it stands here"
     for word in _WORDS.findall(text):
-        if "[redacted]" in redact(word) and not _PLACEHOLDER.search(word):
+        if _mixed(word) and "[redacted]" in redact(word) and not _PLACEHOLDER.search(word):
             yield "a word with the shape of a key or token stands here"
 
 
@@ -157,11 +170,14 @@ def _assigned(line: str, *, configuration: bool) -> Iterator[tuple[str, str]]:
 def _looks_secret(value: str, configuration: bool) -> bool:  # noqa: FBT001 - handed on as it is
     if _PLACEHOLDER.search(value):
         return False
-    mixed = any(char.isdigit() for char in value) and any(char.isalpha() for char in value)
-    distinct = _entropy(value)
-    return (mixed and distinct >= _MANY_DISTINCT) or (
-        configuration and len(value) >= _LONG and distinct >= _VERY_DISTINCT
-    )
+    if _mixed(value):
+        return _entropy(value) >= _MANY_DISTINCT
+    words = _NAME_OF_SOMETHING.search(value) is not None
+    return configuration and len(value) >= _LONG and not words and _entropy(value) >= _VERY_DISTINCT
+
+
+def _mixed(text: str) -> bool:
+    return _DIGIT.search(text) is not None and _LETTER.search(text) is not None
 
 
 def _entropy(text: str) -> float:

@@ -140,6 +140,7 @@ class Composition:
         picture = Resilience(self.switches, self.control)
         self.agent = Agent(self.settings, self.places, self.history, self.supervisor, self.link, self.control, picture)
         self.acts = self._acts(picture)
+        self.agent.note(self.configuring.told)
         if index is not None:
             self._adopt(index)
             self._keeper_lost()

@@ -120,8 +120,11 @@ def configuration(root: Path, layer: Layer | None = None, *, changes: Layer | No
 
 
 def secret_source() -> Callable[[str], Secret | None] | None:
-    """Return what looks secrets up, None where that part is not installed."""
-    if importlib.util.find_spec("roadworthy.config.secrets") is None:
+    """Return what looks secrets up; None unless ``SECRETS_BACKEND`` names a store.
+
+    A store that only the program is meant to ask (its address is in the environment) must not keep it from starting.
+    """
+    if not os.environ.get("SECRETS_BACKEND") or importlib.util.find_spec("roadworthy.config.secrets") is None:
         return None
     found: Callable[[str], Secret | None] | None = getattr(
         importlib.import_module("roadworthy.config.secrets"), "secret_of", None
@@ -137,8 +140,13 @@ def profile_source() -> Callable[[str | None, Mapping[str, str]], tuple[str, Map
 
 
 def told(loaded: Loaded) -> None:
-    """Print the warnings of a configuration, each on a line of standard error."""
+    """Print the warnings of a configuration, each on a line of standard error.
+
+    Sections of a JSON file that are the application's own are told by ``config check`` alone.
+    """
     for issue in loaded.warnings:
+        if issue.origin is not None and issue.origin.source == "json" and not issue.hint:
+            continue
         warn(f"{issue}. {issue.hint}".rstrip(". ") if issue.hint else str(issue))
 
 
@@ -182,6 +190,7 @@ def run_settings(loaded: Loaded, command: tuple[str, ...]) -> RunSettings:
         ),
         checks=tuple(checks.check_setting(f"{name}={target}", every) for name, target in at("health.checks").items()),
         check_every=every,
+        checks_on=at("health.enabled"),
         data_dirs=tuple(str(Path(cwd, text)) for text in at("required_dirs")),
         sample_performance=at("monitoring.sampling.performance_sample_rate") if _feature(loaded, "metrics") else 0.0,
         sample_errors=at("monitoring.sampling.error_sample_rate") if _feature(loaded, "errors") else 0.0,

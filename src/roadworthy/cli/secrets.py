@@ -217,7 +217,8 @@ def check(folder: Path, exclude: tuple[str, ...], *, as_json: bool) -> int:
         for note in notes:
             click.echo(f"note: {note}")
         count = len(checked.violations)
-        click.echo(f"{count or 'no'} violation{'' if count == 1 else 's'} in {checked.files} files")
+        files = f"{checked.files} file{'' if checked.files == 1 else 's'}"
+        click.echo(f"{count or 'no'} violation{'' if count == 1 else 's'} in {files}")
     return EXIT_SECURITY if checked.violations else EXIT_OK
 
 

@@ -160,8 +160,9 @@ def of_secrets(keys: Keys, secret_of: Callable[[str], Secret | None] | None) -> 
             try:
                 secret = secret_of(name)
             except RoadworthyError as error:
-                layer.issues.append(Issue(key.name, f"{error.what}. {error.why}", Origin("secrets", name), error.hint))
-                break
+                text = ". ".join(part.rstrip(".") for part in (error.what, error.why) if part)
+                layer.issues.append(Issue(key.name, text, Origin("secrets", f"secret {name}"), error.hint))
+                return layer  # each further question could take as long, and be answered in the same way
             if secret is not None:
                 layer.entries[key.name] = Candidate(secret, Origin("secrets", f"secret {name}"))
                 break
@@ -298,7 +299,7 @@ def _read(layer: Layer, path: Path, shown: str) -> str | None:
         layer.issues.append(Issue("", f"{shown} is larger than 1 MiB", Origin(layer.source, shown)))
         return None
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         layer.issues.append(Issue("", "is no UTF-8", Origin(layer.source, f"{shown}:{line}")))

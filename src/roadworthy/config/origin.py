@@ -5,13 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from roadworthy import _known
 from roadworthy.errors import ConfigurationError, RoadworthyError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 Source = Literal["set", "flag", "environment", "dotenv", "secrets", "toml", "pyproject", "json", "profile", "default"]
 
@@ -96,13 +93,3 @@ def refusal(issues: Sequence[Issue], *, what: str = "the configuration cannot be
 def shown(value: object, *, secret: bool) -> object:
     """Return a value as it may be shown: a secret that is there is redacted."""
     return _known.REDACTED if secret and value not in {None, ""} else value
-
-
-def flat(tree: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, object]]:
-    """Return the leaves of nested tables by dotted name."""
-    for name, value in tree.items():
-        path = f"{before}{name}"
-        if isinstance(value, dict):
-            yield from flat(value, f"{path}.")
-        else:
-            yield path, value

@@ -93,6 +93,7 @@ class RunSettings:
     thresholds: Thresholds = field(default_factory=Thresholds)
     checks: tuple[CheckSetting, ...] = ()
     check_every: float = 60.0
+    checks_on: bool = True
     data_dirs: tuple[str, ...] = ()
     sample_performance: float = 1.0
     sample_errors: float = 1.0

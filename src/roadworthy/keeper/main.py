@@ -203,7 +203,7 @@ class Keeper:
         if agent.next_start is not None and now >= agent.next_start:
             self.program.exempt.clear()
             if trouble := agent.start(now):
-                self._say(f"{trouble}; the program goes on, the next try is in {agent.next_start or now - now:.0f} s")
+                self._say(f"{trouble}; the program goes on, the next try is in {(agent.next_start or now) - now:.1f} s")
                 return
             self.program.exempt.add(agent.pid)
             agent.tell({"t": "state", **self.state(), "exits": list(self._unseen)})

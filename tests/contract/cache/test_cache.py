@@ -148,6 +148,20 @@ def test_what_somebody_else_wrote_there_is_a_miss(server, foreign):
     cache.close()
 
 
+@pytest.mark.service("redis-server")
+def test_after_a_restart_of_redis_the_first_failure_is_the_last(service):
+    with Redis(service("redis-server")) as redis:
+        cache = rw.cache("c.restart", url=redis.url)
+        cache.set("k", 1)
+        redis.stop()
+        assert cache.get("k", "miss") == "miss"
+        redis.start()
+        cache.set("k", 2)
+        assert cache.get("k") == 2
+        assert cache.errors == 1
+        cache.close()
+
+
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_redis_that_is_away_is_a_miss_and_never_an_error(asynchronous):
     cache = rw.cache(f"c.away.{asynchronous}", url=f"redis://127.0.0.1:{free_port()}/0")

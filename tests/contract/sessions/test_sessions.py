@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
@@ -444,6 +444,46 @@ async def test_a_session_moves_from_one_instance_to_another_through_redis(kind, 
                     assert await client.closed() == channel.REPLACED
                     await here.send(moved.welcome["session_id"], "from the first instance")
                     assert (await moved.hear())["data"] == "from the first instance"
+
+
+@pytest.mark.service("redis-server")
+async def test_a_store_that_goes_away_closes_its_connections_to_be_tried_again(kind, service, monkeypatch):
+    monkeypatch.setattr(core.guard, "report", lambda place, what: None)
+    with Redis(service("redis-server")) as redis:
+        sessions = Sessions(url=redis.url)
+        async with served(kind, sessions, echo) as at:
+            async with Client(at, (await created(at))["token"]) as client:
+                await client.tell(type="message", id=1, data="x")
+                await client.hear()
+                await asyncio.to_thread(redis.stop)
+                with suppress(ConnectionClosed):  # it may have been noticed already
+                    await client.tell(type="message", id=2, data="y")
+                assert await client.closed() == channel.TRY_AGAIN
+            await asyncio.to_thread(redis.start)
+            async with Client(at, (await created(at))["token"]) as client:
+                await client.tell(type="message", id=1, data="z")
+                assert (await client.hear())["data"]["echo"] == "z"
+
+
+async def test_who_says_more_than_the_handler_takes_is_kept_waiting_and_is_not_silent(kind, monkeypatch):
+    monkeypatch.setattr(channel, "MOST_WAITING", 1)
+    go_on = asyncio.Event()
+
+    async def slow(opened):
+        await go_on.wait()
+        async for message in opened:
+            await opened.send(message)
+
+    async with served(kind, Sessions(ping=0.05), slow) as at, Client(at, (await created(at))["token"]) as client:
+        for number in range(1, 5):
+            await client.tell(type="message", id=number, data=number)
+        for _ in range(6):
+            await client.hear("ping")
+        go_on.set()
+        got = []
+        while len(got) < 4:
+            got.append((await client.hear())["data"])
+        assert got == [1, 2, 3, 4]
 
 
 async def test_while_the_store_is_away_nothing_is_opened_and_it_is_no_refusal(kind):

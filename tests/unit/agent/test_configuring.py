@@ -251,6 +251,15 @@ def test_an_attached_agent_says_that_it_does_not_know_the_settings(tmp_path):
         act(made, "set", key="grace", value="1s")
 
 
+def test_it_is_told_where_the_settings_came_from(tmp_path):
+    house = House(tmp_path)
+    assert house.started().told == "settings come from roadworthy.toml"
+    (house.root / "roadworthy.toml").unlink()
+    assert house.started().told == "no configuration file: defaults count"
+    (house.run / "config.json").unlink()
+    assert "attached" in house.agent().told
+
+
 def test_more_changes_than_are_kept_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("roadworthy.agent.configuring.MOST_SET", 1)
     made = House(tmp_path).started()
@@ -328,6 +337,17 @@ def test_no_invalid_change_is_ever_partly_applied(tmp_path, acts):
 def run_settings_of(whole):
     made = RunSettings.from_json(json.dumps(whole["settings"]))
     return changes.with_leaves(made, changes.leaves(made))
+
+
+def test_parts_of_the_monitoring_are_switched_while_it_runs(tmp_path):
+    made = House(tmp_path).started()
+    act(made, "set", key="monitoring.features.metrics", value="false")
+    assert (made.settings.sample_performance, made.settings.sample_errors, made.settings.thresholds.on) == (0, 1, True)
+    act(made, "set", key="monitoring.enabled", value="false")
+    assert (made.settings.sample_performance, made.settings.sample_errors, made.settings.thresholds.on) == (0, 0, False)
+    act(made, "unset", key="monitoring.features.metrics")
+    act(made, "unset", key="monitoring.enabled")
+    assert (made.settings.sample_performance, made.settings.sample_errors, made.settings.thresholds.on) == (1, 1, True)
 
 
 def test_leaves_are_the_values_that_may_change_and_nothing_else():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import threading
 from datetime import date
 from decimal import Decimal
@@ -273,7 +274,7 @@ def test_tasks_that_miss_at_once_compute_once_and_share_what_it_raises():
         go_on.set()
         got = await asyncio.gather(*good)
         raised = await asyncio.gather(*bad, return_exceptions=True)
-        assert asyncio.iscoroutinefunction(find)
+        assert inspect.iscoroutinefunction(find)
         assert await find("good") is got[0]
         return got, raised
 
@@ -330,6 +331,26 @@ def test_a_computation_that_asks_for_its_own_key_does_not_wait_for_itself():
     assert len(deep) == 4
 
 
+def test_a_signal_handler_that_wants_what_it_interrupted_does_not_wait_for_it():
+    cache, inner = rw.cache("t.signal"), []
+
+    class Interrupted(dict):
+        def setdefault(self, key, flight):
+            first = super().setdefault(key, flight)
+            if not inner:
+                inner.append(None)
+                inner.append(find("x"))
+            return first
+
+    @cache
+    def find(query):
+        return query
+
+    cache._flights._flights = Interrupted()
+    assert find("x") == "x"
+    assert inner == [None, "x"]
+
+
 @pytest.mark.parametrize("act", ["delete", "clear", "set"])
 def test_what_was_changed_meanwhile_is_not_overwritten_by_what_was_computed_before(act):
     cache = rw.cache("t.drop")
@@ -360,6 +381,19 @@ def test_coroutines_use_it_by_the_same_names_with_an_a():
         await cache.aclose()
 
     asyncio.run(main())
+
+
+def test_under_another_librarys_event_loop_each_caller_computes():
+    @rw.cache("t.foreign")
+    async def find(query):
+        return [query]
+
+    def driven(coroutine):
+        with pytest.raises(StopIteration) as over:
+            coroutine.send(None)
+        return over.value.value
+
+    assert driven(find("x")) is driven(find("x"))
 
 
 def test_an_entry_that_another_thread_takes_meanwhile_hurts_nobody():

@@ -1,4 +1,4 @@
-"""``roadworthy secrets``: values come by standard input and are shown only when asked for; each change is in the trail."""
+"""``roadworthy secrets``: values come by standard input, are shown only when asked for; changes are in the trail."""
 
 import json
 import stat
@@ -242,7 +242,7 @@ def test_a_planted_key_is_found_with_the_exit_code_of_security(shop):
     assert VALUE not in shown
     told = json.loads(run("check", "--json", code=EXIT_SECURITY))
     assert [row["where"] for row in told["violations"]] == ["app.py:1"]
-    assert run("check", "--exclude", "app.py").endswith("no violations in 1 files\n")
+    assert run("check", "--exclude", "app.py").endswith("no violations in 1 file\n")
 
 
 def test_the_values_of_the_projects_own_secrets_are_looked_for(shop):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 import threading
 from contextlib import closing
 
@@ -82,6 +83,8 @@ def test_playing_time_grows_by_at_most_a_minute_at_once(store):
         store.seen("s1", player, now)
     with closing(sqlite3.connect(store.path)) as connection:
         assert connection.execute("SELECT id, playtime_seconds FROM sessions").fetchall() == [("s1", 70.0)]
+    assert store.player_of("s1") == player
+    assert store.player_of("s2") == 0
 
 
 def test_two_writers_wait_for_each_other_and_no_database_is_locked(store):
@@ -227,6 +230,15 @@ def test_the_environment_has_keys_too_and_one_provider_may_be_asked_for(tmp_path
     keys = {"ANTHROPIC_API_KEY": "key-a-of-the-test", "OPENAI_API_KEY": "key-o-of-the-test"}
     made = [Keys(keys, tmp_path).provider()[0], Keys({**keys, "ACTORS_PROVIDER": "openai"}, tmp_path).provider()[0]]
     assert [one.key for one in made] == ["key-a-of-the-test", "key-o-of-the-test"]
+
+
+def test_a_client_that_is_not_installed_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "anthropic", None)
+    assert Keys({"ANTHROPIC_API_KEY": "key-a-of-the-test"}, tmp_path).provider() == (
+        None,
+        "anthropic is not installed",
+        None,
+    )
 
 
 def test_a_key_that_cannot_be_read_is_logged_and_is_none(tmp_path, caplog):

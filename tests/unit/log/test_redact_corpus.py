@@ -28,10 +28,9 @@ def known():
 
 @pytest.mark.parametrize("name", formats.FORMATS)
 def test_no_token_of_a_published_format_comes_through(name):
-    for token in formats.tokens(name, EACH):
-        for around in AROUND:
-            text = around.format(token)
-            assert formats.core(token) not in redact(text), text
+    for number, token in enumerate(formats.tokens(name, EACH)):
+        text = AROUND[number % len(AROUND)].format(token)
+        assert formats.core(token) not in redact(text), text
 
 
 @pytest.mark.parametrize("name", formats.FORMATS)
@@ -49,7 +48,6 @@ def test_no_token_comes_through_under_a_harmless_key(name):
     assert formats.core(token) not in redact_argv(["app", token])
 
 
-@settings(max_examples=300)
 @given(st.data(), st.sampled_from(sorted(formats.FORMATS)), st.randoms(use_true_random=False))
 def test_a_token_in_any_text_that_does_not_extend_it_is_gone(data, name, chance):
     token = formats.FORMATS[name](chance)
@@ -176,12 +174,15 @@ def _false(lines):
 
 
 def test_of_real_text_below_one_line_in_a_thousand_is_changed(known, capsys):
-    lines = []
-    for path in sorted(Path(os.__file__).parent.rglob("*.py")):
-        if "site-packages" not in path.parts and "test" not in path.parts and "tests" not in path.parts:
-            lines += path.read_text("utf-8", "replace").splitlines()
+    lines: list[str] = []
+    size = 0
+    paths = sorted(Path(os.__file__).parent.rglob("*.py"))
+    for path in [*paths[::2], *paths[1::2]]:  # a half from everywhere; more where the library is small
+        if size < 5_500_000 and {"site-packages", "test", "tests"}.isdisjoint(path.parts):
+            text = path.read_text("utf-8", "replace")
+            lines += text.splitlines()
+            size += len(text)
     logs = (Path(__file__).parent / "corpus" / "harmless.log").read_text("utf-8").splitlines()
-    size = sum(len(line) + 1 for line in lines)
     changed = _false(lines)
     with capsys.disabled():
         print(
@@ -244,7 +245,7 @@ PIECES = st.sampled_from(
         "Bearer",
         "\x1b[0m",
         "\u200b",
-        "：",
+        "\uff1a",
         "is",
         "for",
         "\n",

@@ -140,7 +140,8 @@ class Shared:
         try:
             return self._policy.call(call)
         except Exception as error:
-            self._failed(error)
+            if self._failed(error):
+                self._clients.drop_idle()
             return None
 
     async def _aask(self, call: Any) -> Any:
@@ -150,16 +151,20 @@ class Shared:
         try:
             return await self._policy.acall(asked)
         except Exception as error:
-            self._failed(error)
+            if self._failed(error):
+                await self._clients.adrop_idle()
             return None
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception) -> bool:
+        """Count and, once, tell a failure; returns whether Redis was asked at all."""
         if guard.from_signal_handler(error):
             raise error
         self._owner.failed()
-        if not isinstance(error, Rejected):
-            what = f"cache {self._owner.name!r} is passed over: Redis did not answer ({type(error).__name__})"
-            guard.report(f"cache.{self._owner.name}", what)
+        if isinstance(error, Rejected):
+            return False
+        what = f"cache {self._owner.name!r} is passed over: Redis did not answer ({type(error).__name__})"
+        guard.report(f"cache.{self._owner.name}", what)
+        return True
 
     def _written(self, value: Any) -> bytes | None:
         if type(value) is bytes:

@@ -51,6 +51,15 @@ class Clients:
             found = self._by_loop[loop] = made
         return found
 
+    def drop_idle(self) -> None:
+        """Close idle connections of plain calls: after a restart of Redis each would fail once more."""
+        if self._plain is not None:
+            self._plain.connection_pool.disconnect(inuse_connections=False)
+
+    async def adrop_idle(self) -> None:
+        """Close idle connections of the running event loop, as :meth:`drop_idle`."""
+        await self.here().connection_pool.disconnect(inuse_connections=False)
+
     def close(self) -> None:
         """Close the plain client's connections."""
         made, self._plain = self._plain, None

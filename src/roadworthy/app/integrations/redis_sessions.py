@@ -296,6 +296,7 @@ class RedisStore:
         except Exception as error:
             if not isinstance(error, _failures()):
                 raise
+            await self._clients.adrop_idle()
             raise Unavailable(
                 "the store of the sessions does not answer",
                 why=f"{type(error).__name__} from Redis.",

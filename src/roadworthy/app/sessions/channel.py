@@ -145,6 +145,7 @@ class _Connection:
         self._inbox: asyncio.Queue[tuple[int, Any] | None] = asyncio.Queue(MOST_WAITING + 1)
         self._channel = Channel(sessions, session, self._inbox)
         self._heard = _clock.monotonic()
+        self._held = False
 
     async def run(self, handler: Handler) -> None:
         """Say welcome, wait for ``ready``, then read, deliver and run the handler until one of them is over."""
@@ -234,7 +235,9 @@ class _Connection:
             return True
         if kind != "message" or "data" not in said:
             return False
+        self._held = True  # not read any further: whatever the client says, it is not silent
         await self._channel.room()
+        self._held = False
         if await self._store.take(self._session.session_id, number):
             self._inbox.put_nowait((number, said["data"]))
         await self._tell(type="ack", id=number)
@@ -257,7 +260,7 @@ class _Connection:
                     await self._pass_on(number, text, last)
                     last = number
                 now = _clock.monotonic()
-                if now - self._heard > MISSED * every:
+                if now - self._heard > MISSED * every and not self._held:
                     await self._channel.close(TRY_AGAIN, "silent")
                     return
                 if now - pinged >= every:

@@ -132,7 +132,7 @@ class Sessions:
         import secrets
 
         try:
-            text = json.dumps(data)
+            text = json.dumps(data, allow_nan=False)
         except (TypeError, ValueError):
             raise BadArgument("data", data, "what JSON can say") from None
         if len(text) > MOST_DATA:
@@ -172,9 +172,11 @@ class Sessions:
     async def send(self, session_id: str, data: object) -> int:
         """Send ``data`` (JSON) to a session, now or when it resumes; returns the message's number, 0 when it is gone.
 
-        It is kept until the client has acknowledged it, within the bounds of ``buffer``.
+        It is kept until the client has acknowledged it, within the bounds of ``buffer``. Raises TypeError or ValueError
+        for what JSON cannot say.
         """
-        return await self.store.append(session_id, json.dumps(data), self.buffer, self.buffer_bytes)
+        text = json.dumps(data, allow_nan=False)
+        return await self.store.append(session_id, text, self.buffer, self.buffer_bytes)
 
     async def end(self, session_id: str) -> None:
         """End a session: its tokens open nothing any more, what was kept for it is gone, its connection is closed."""

@@ -96,7 +96,7 @@ def redact(text: str) -> str:  # noqa: C901, PLR0912 - one pass on the hot path:
     if ODD in classes and (plain := plain_form(text)) != text and (found := redact(plain)) != plain:
         text, low = found, found.lower()
     if "\\" in text and (lines := unescaped(text)) != text and (found := redact(lines)) != lines:
-        text = escaped(found)
+        text = escaped(found, text)
         low = text.lower()
     marked = MARK in classes
     if marked:
@@ -124,7 +124,7 @@ def redact(text: str) -> str:  # noqa: C901, PLR0912 - one pass on the hot path:
             text = without_keyed(text, low)
     elif "pass" in low or "token" in low or "secret" in low or "api" in low or "auth" in low:
         text = without_keyed(text, low) if "--" in low else without_said(text, low)
-    if (RUN in classes or "eyj" in low) and (may_hold_token(text, low) or DOTTED in classes):
+    if RUN in classes and (may_hold_token(text, low) or DOTTED in classes):
         text = without_tokens(text)
     if "earer " in low or "asic " in low:
         text = without_schemes(text)

@@ -8,6 +8,12 @@ from __future__ import annotations
 from roadworthy.log.redact.pattern import Pattern
 
 _COLOUR = Pattern("\x1b\\[[0-9;:?]*[A-Za-z]|\x1b\\][^\x07\x1b]*(?:\x07|\x1b\\\\)?")
+_WRITTEN = Pattern(
+    r"\\+(?:x1b|u001b)\[[0-9;:?]*[A-Za-z]"
+    r"|\\+(?:x(?:0[0-8b-f]|1[0-9a-f]|7f|[89][0-9a-f]|ad)"
+    r"|u(?:00(?:0[0-8b-f]|1[0-9a-f]|7f|[89][0-9a-f]|ad)|03[0-6][0-9a-f]|061c|180e|200[b-f]|202[a-e]|206[0-9a-f]|feff))",
+    ignorecase=True,
+)
 _HIDDEN = (
     *range(9), *range(0x0E, 0x20), *range(0x7F, 0xA0), 0xAD, *range(0x300, 0x370), 0x61C, 0x180E,
     *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), *range(0xFE00, 0xFE10), 0xFEFF,
@@ -38,12 +44,11 @@ def plain_form(text: str) -> str:
 
 
 def unescaped(text: str) -> str:
-    r"""Return a text whose line feeds are written out (``\n``), as JSON has them, in lines; others as they are."""
-    if "\n" in text or "\t" in text:
-        return text
-    return text.replace("\\n", "\n").replace("\\t", "\t")
+    r"""Return a text as it was before JSON or repr wrote its line feeds and colours out (``\n``, ``\x1b[31m``)."""
+    plain = text.replace("\\n", "\n").replace("\\t", "\t")
+    return _WRITTEN.sub("", plain) if "\\x" in plain or "\\u" in plain else plain
 
 
-def escaped(text: str) -> str:
-    """Return what :func:`unescaped` made of a text as it was."""
-    return text.replace("\n", "\\n").replace("\t", "\\t")
+def escaped(text: str, like: str) -> str:
+    """Return what :func:`unescaped` made of ``like`` with its line feeds written out again, if it was on one line."""
+    return text if "\n" in like or "\t" in like else text.replace("\n", "\\n").replace("\t", "\\t")

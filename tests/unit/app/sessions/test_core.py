@@ -84,6 +84,12 @@ def test_verifying_changes_nothing_and_opening_spends_the_token():
     run(main())
 
 
+@pytest.mark.parametrize("wrong", [object(), float("nan"), {1, 2}])
+def test_what_json_cannot_say_is_not_sent(wrong):
+    with pytest.raises((TypeError, ValueError)):
+        run(Sessions().send("s", wrong))
+
+
 def test_an_expired_token_is_refused():
     async def main():
         sessions = Sessions(lifetime="1ms")

@@ -1,10 +1,12 @@
 """Values are kept for a bounded time, asked for by one thread at a time, and told about when they change."""
 
+import os
 import threading
 
 import pytest
 
 from roadworthy.config.secrets import Backend, Held
+from roadworthy.config.secrets.remote import Client
 from roadworthy.config.secrets.store import Entry
 from roadworthy.errors import NotFound, Unavailable
 from roadworthy.types import Secret
@@ -170,3 +172,38 @@ def test_it_tells_what_it_is():
         True,
         True,
     )
+
+
+def test_a_forked_child_does_not_wait_for_a_thread_that_it_does_not_have():
+    store, _, backend = made()
+    asked, go_on = threading.Event(), threading.Event()
+    real = store.read
+
+    def slow(name):
+        asked.set()
+        assert go_on.wait(30)
+        return real(name)
+
+    store.read = slow
+    thread = threading.Thread(target=backend.get, args=("A",))
+    thread.start()
+    assert asked.wait(30)
+    child = os.fork()
+    if child == 0:
+        store.read = real
+        os._exit(0 if backend.get("A").reveal() == "value-a" else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    go_on.set()
+    thread.join()
+
+
+def test_a_client_is_made_once_a_process_and_anew_in_a_child():
+    made_by = []
+    client = Client(lambda: made_by.append(os.getpid()) or object())
+    assert client.get() is client.get()
+    assert len(made_by) == 1
+    parents = client.get()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if client.get() is not parents and client.get() is client.get() else 1)
+    assert os.waitpid(child, 0)[1] == 0

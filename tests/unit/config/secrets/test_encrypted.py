@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import stat
 import sys
 
@@ -370,6 +371,20 @@ def test_no_crash_leaves_a_value_or_a_key_that_others_may_read(tmp_path):
             if path.is_file():
                 assert stat.S_IMODE(path.stat().st_mode) == 0o600, (crash, path)
                 assert NEW not in path.read_text()
+
+
+def test_two_processes_that_set_secrets_at_once_lose_none(tmp_path):
+    store_in(tmp_path).write("FIRST", OLD)
+    children = []
+    for number in range(2):
+        child = os.fork()
+        if child == 0:
+            for each in range(5):
+                store_in(tmp_path).write(f"KEY_{number}_{each}", NEW)
+            os._exit(0)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    assert len(store_in(tmp_path).values()) == 11
 
 
 def test_the_file_is_found_by_variable_and_by_default(tmp_path):
