@@ -92,7 +92,7 @@ def record(
                 COUNTER, (("operation", operation), ("type", kind)), help="errors by type and operation"
             ).add()
         fields = {"fingerprint": found, "type": kind, "operation": operation, "handled": "true" if handled else "false"}
-        fields.update(_correlated())
+        fields.update(_correlated(error))
         if again:
             fields["again"] = "true"
         if not _keep(found, fields, handled=handled):
@@ -108,9 +108,9 @@ def record(
         return ""
 
 
-def _correlated() -> dict[str, str]:
-    """Return the correlation identifier of this context or of its request as a field, nothing when there is none."""
-    found = correlation.known().correlation
+def _correlated(error: object) -> dict[str, str]:
+    """Return the correlation identifier of the error, this context or its request as a field, nothing without one."""
+    found = correlation.marked(error).correlation or correlation.known().correlation
     return {"correlation_id": found} if found else {}
 
 

@@ -9,14 +9,19 @@ from __future__ import annotations
 from roadworthy._clock import NS
 from roadworthy.app import errors, guard, page, start
 from roadworthy.app.integrations import logs, series
-from roadworthy.arena.layout import EVENT_KINDS, US
+from roadworthy.arena.layout import EVENT_KINDS, EVENT_PAYLOAD, US
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Shared = tuple[Callable[[], None], Callable[[int, int, bytes], None], int, str, bytes]
+
 LONGEST = 1800
 """Characters of an entry's text that are kept, as of every event's."""
+
+ONE_SLOT = EVENT_PAYLOAD - 80
+"""Bytes of a line that, with its logger's name before it, fills one slot of the ring at most, or little more."""
 
 WHOLE = 3500
 """Characters of text and fields that fit as they are."""
@@ -24,22 +29,30 @@ WHOLE = 3500
 CRITICAL = 5
 LOOK_NS = int(logs.LOOK * NS)
 _LOG = EVENT_KINDS["log"]
-_shared: dict[tuple[int, str], tuple[Callable[[], None], Callable[[int, int, bytes], None], int, str]] = {}
+_shared: dict[tuple[int, str], Shared] = {}
 _due = [0]
 
 
-def entry(level: int, name: str, text: str, fields: str, now: int, error: BaseException | None) -> None:
-    """Count an entry and keep it; ``fields`` are a JSON object's, after commas, ``now`` its wall time. Never raises."""
+def entry(
+    level: int, name: str, text: str, fields: str, now: int, error: BaseException | None, line: bytes = b""
+) -> None:
+    """Count an entry and keep it; ``fields`` are a JSON object's, after commas, ``now`` its wall time. Never raises.
+
+    ``line`` is the entry as it was written: when it is short it is kept as it is, which costs least.
+    """
     try:
         shared = _shared.get((level, name)) or _share(level, name)
         if shared is None:
             return
-        add, put, severity, begin = shared
+        add, put, severity, begin, before = shared
         add()
-        made = f"{begin}{text}{US}{{{fields[1:]}}}"
-        if len(made) > WHOLE:
-            made = _cut(begin, text, fields)
-        put(_LOG, severity, made.encode("utf-8", "replace"))
+        if 0 < len(line) <= ONE_SLOT:
+            put(_LOG, severity, before + line)
+        else:
+            made = f"{begin}{text}{US}{{{fields[1:]}}}"
+            if len(made) > WHOLE:
+                made = _cut(begin, text, fields)
+            put(_LOG, severity, made.encode("utf-8", "replace"))
         if error is not None and level >= logs.ERROR:
             errors.record(error, operation=name, handled=True)
         if level >= logs.CRITICAL and not name.startswith("roadworthy"):
@@ -52,11 +65,12 @@ def entry(level: int, name: str, text: str, fields: str, now: int, error: BaseEx
             raise
 
 
-def _share(level: int, name: str) -> tuple[Callable[[], None], Callable[[int, int, bytes], None], int, str] | None:
+def _share(level: int, name: str) -> Shared | None:
     arena, source = start.current(), logs.source_of(level, name)
     if arena is None or source is None:
         return None
-    made = source.add, arena.ring.put, min(level // 10, CRITICAL), f"{name}{US}"
+    begin = f"{name}{US}"
+    made = source.add, arena.ring.put, min(level // 10, CRITICAL), begin, f"{begin}{US}".encode("utf-8", "replace")
     if len(_shared) < series.MOST:
         _shared[level, name] = made
     return made

@@ -228,13 +228,15 @@ def _show_policies() -> None:
     policies.install()
 
 
-def _first_entry(level: int, name: str, text: str, fields: str, now: int, error: BaseException | None) -> None:
+def _first_entry(  # as logbook.entry
+    level: int, name: str, text: str, fields: str, now: int, error: BaseException | None, line: bytes = b""
+) -> None:
     """Keep entries of our own loggers from the first one on."""
     from roadworthy.app import logbook
     from roadworthy.log import hook
 
     hook.recorder = logbook.entry
-    logbook.entry(level, name, text, fields, now, error)
+    logbook.entry(level, name, text, fields, now, error, line)
 
 
 def _show_services() -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PATIENCE_NS = 2_000_000_000
 """How long the events behind a gap wait for a writer that was interrupted between reserving and committing."""
 
+_SAID_ELSEWHERE = ("@timestamp", "severity", "logger", "service", "environment", "pid")
 _KIND_NAMES = {number: name for name, number in EVENT_KINDS.items()}
 
 
@@ -129,6 +130,10 @@ def _decode(seq: int, parts: list[_Part]) -> RawEvent:
         fields[key] = value
     kind = _KIND_NAMES.get(head.kind, "log")
     text = pieces[1] if len(pieces) > 1 else ""
+    if not text and "@timestamp" in fields:  # a log line as it was written
+        text = fields.pop("message", "")
+        for key in _SAID_ELSEWHERE:
+            fields.pop(key, None)
     return RawEvent(seq, head.at_ns, kind, head.level * 10, pieces[0], text, fields, torn=len(parts) < head.parts)
 
 

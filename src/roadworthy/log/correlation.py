@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 _LONGEST = 64
+_MARK = "__roadworthy_identifiers__"
 FIELDS = ("correlation_id", "session_id", "trace_id", "span_id")
 """What the identifiers are called in a log entry."""
 
@@ -65,6 +66,20 @@ def known() -> Bound:
     if here.correlation or not _elsewhere:
         return here
     return _elsewhere[0]() or here
+
+
+def mark(error: BaseException, bound: Bound) -> None:
+    """Note on an exception under which identifiers it came up, for whoever records it when they are bound no more."""
+    try:
+        error.__dict__[_MARK] = bound
+    except Exception:  # noqa: BLE001 - a class of the program's that forbids it
+        return
+
+
+def marked(error: object) -> Bound:
+    """Return what an exception was marked with, :data:`NOTHING` when it was not."""
+    made = getattr(error, "__dict__", {}).get(_MARK)
+    return made if isinstance(made, Bound) else NOTHING
 
 
 def found() -> Bound:

@@ -129,7 +129,7 @@ class Logger:
                         for write in pipe.errors:
                             write(made, now)
                     if hook.recorder is not None:
-                        hook.recorder(level, head.name, message[1], rest, now, None)
+                        hook.recorder(level, head.name, message[1], rest, now, None, made)
                     return
             self._slowly(pipe, head, message, fields)
         except Exception as error:

@@ -9,10 +9,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    Recorder = Callable[[int, str, str, str, int, "BaseException | None"], object]
+    Recorder = Callable[..., object]
 
 recorder: Recorder | None = None
-"""Told of each entry of our own loggers: level, logger, text, fields (JSON, after commas), wall ns, the error."""
+"""Told of each entry of our own loggers: level, logger, text, fields (JSON, after commas), wall nanoseconds, the error.
+
+Where the entry was written as JSON, the line as well.
+"""
 
 failed: Callable[[str, BaseException], bool] | None = None
 """The runtime's guard: counts and tells a failure of ours, and returns whether the exception must pass."""

@@ -70,7 +70,8 @@ class Pipeline:
         line.fresh()
         now = now or wall_ns()
         head = self.head(name, level)
-        bound = correlation.found()
+        bound = correlation.marked(error) if error is not None else correlation.NOTHING
+        bound = bound if bound.correlation else correlation.found()
         message = text.message(text.as_text(event))
         made = line.body(fields, error, stack)
         self.deliver(head, now, message, bound, made)

@@ -109,6 +109,20 @@ def test_a_request_that_fails_gives_its_identifier_back(arena):
     assert [event.fields["correlation_id"] for event in events(arena) if event.kind == "error"] == ["req-7"]
 
 
+def test_an_error_that_is_recorded_after_its_answer_carries_it_all_the_same(arena):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 500, "headers": []})
+        await send({"type": "http.response.body", "body": b"sorry"})
+        raise ValueError
+
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 - the very one above
+        ask_asgi(app, (b"x-request-id", b"req-7"))
+    errors.record(caught.value)
+    exc_info = (ValueError, caught.value, None)
+    logs.note(logging.makeLogRecord({"name": "app", "levelno": 40, "msg": "one", "exc_info": exc_info}))
+    assert {event.fields.get("correlation_id") for event in events(arena) if event.kind != "operation"} == {"req-7"}
+
+
 def test_a_websocket_has_it_as_long_as_it_is_open(arena):
     seen = []
 
@@ -278,6 +292,15 @@ def test_entries_of_our_own_loggers_are_counted_and_kept(arena, monkeypatch):
     with reader.Reader(arena.path) as view:
         counted = {dict(one.labels)["level"]: one.value for one in view.series() if one.name == "log.records"}
     assert counted == {"warning": 3, "level 60": 1}
+
+
+def test_a_short_line_is_kept_as_it_was_written_and_read_like_any_other(arena):
+    logbook.forget()
+    line = b'{"@timestamp":"2026-01-01T00:00:00.000Z","severity":"INFO","logger":"app","pid":1,"message":"one","n":1}\n'
+    logbook.entry(20, "app", "one", ',"n":1', 10**18, None, line)
+    logbook.entry(20, "app", "one", ',"n":1', 10**18, None, line + b" " * 500)
+    logbook.forget()
+    assert [(one.source, one.text, one.fields) for one in events(arena)] == [("app", "one", {"n": "1"})] * 2
 
 
 def test_an_object_of_fields_that_was_cut_is_shown_as_it_is(arena):

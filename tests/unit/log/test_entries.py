@@ -240,7 +240,7 @@ def test_the_flight_recorder_is_told_of_entries_of_ours(logs):
         log.logger("app").error("two", exc_info=error)
     first, second = told
     fields = ',"correlation_id":"req-7","n":1,"password":"[redacted]","name":"x","s":1.5'
-    assert (first[:4], first[5]) == ((20, "app", "one", fields), None)
+    assert (first[:4], first[5], json.loads(first[6])["n"]) == ((20, "app", "one", fields), None, 1)
     assert second[:3] == (40, "app", "two")
     assert json.loads("{" + second[3][1:] + "}")["error.type"] == "ValueError"
     assert second[5] is error

@@ -19,6 +19,7 @@ from roadworthy.app import guard
 from roadworthy.app.inject import lame_duck
 from roadworthy.app.inject.patch import MARK
 from roadworthy.app.integrations import http
+from roadworthy.log import correlation
 from roadworthy.log.correlation import unbind
 
 TYPE_CHECKING = False
@@ -151,6 +152,8 @@ class Measured:
         try:
             await self.app(scope, receive, request.sent)
         except BaseException as error:
+            if request.bound is not None:
+                correlation.mark(error, request.bound)  # who answers with an error page first has ended the request
             request.end(error)
             raise
         else:

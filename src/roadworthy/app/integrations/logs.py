@@ -153,7 +153,8 @@ def level_name(level: int) -> str:
 
 def _told(record: logging.LogRecord) -> tuple[str, dict[str, str]]:
     fields = {"thread": record.threadName} if record.threadName and record.threadName != "MainThread" else {}
-    if bound := correlation.known().correlation:
+    error = record.exc_info[1] if record.exc_info else None
+    if bound := correlation.known().correlation or correlation.marked(error).correlation:
         fields["correlation_id"] = bound
     if isinstance(record.msg, dict):  # structlog hands its event dictionary to the standard library's formatter
         fields.update((str(key), _plain(value)) for key, value in list(record.msg.items())[:16] if key != "event")
