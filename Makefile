@@ -12,10 +12,12 @@
 #
 # PYTHON=python3.12   the interpreter to build the environment with     VENV=.venv   where the environment is
 # ARGS="-k arena"     handed on to pytest, or to the benchmarks         COVERAGE=1   measure the tests, fail below 90 %
+# JOBS=2              how many tests at once (0: one after the other, in one process)
 
 VENV ?= .venv
 ARGS ?=
 COVERAGE ?=
+JOBS ?= 2
 
 bin := $(VENV)/bin
 pip := $(bin)/python -m pip --quiet --disable-pip-version-check
@@ -26,6 +28,9 @@ pytest := $(bin)/python -m pytest
 else
 pytest := $(bin)/python -m coverage run -m pytest
 endif
+
+# Live tests mostly wait. A worker that runs out of tests takes some of another's.
+parallel := -n $(JOBS) --dist worksteal
 
 .PHONY: help run reports actors test check bench soak lock clean env
 .DEFAULT_GOAL := help
@@ -64,10 +69,10 @@ actors: env
 
 test: env
 ifeq ($(COVERAGE),)
-	@$(pytest) $(ARGS)
+	@$(pytest) $(parallel) $(ARGS)
 else
 	@$(bin)/python -m coverage erase
-	@$(pytest) $(ARGS)
+	@$(pytest) $(parallel) $(ARGS)
 	@$(bin)/python -m coverage combine --quiet
 	@$(bin)/python -m coverage report --fail-under=90
 endif

@@ -13,7 +13,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import beside, calls, kills, movie, page, policy, text, web, weight
+from benchmarks import beside, calls, kills, log, movie, page, policy, text, web, weight
 from benchmarks.machine import described
 from benchmarks.report import Answer, markdown, plain, summary
 from benchmarks.rows import Line, NotMeasured, Plan, Row
@@ -23,6 +23,7 @@ from roadworthy._clock import monotonic, wall
 ROWS: tuple[Row, ...] = (
     *calls.ROWS,
     *policy.ROWS,
+    *log.ROWS,
     *text.ROWS,
     *weight.ROWS,
     *beside.ROWS,

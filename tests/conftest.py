@@ -24,6 +24,8 @@ from hypothesis import settings
 
 CI = os.environ.get("ROADWORTHY_CI") == "1"
 
+os.environ.pop("COLUMNS", None)  # pytest-xdist tells its workers a width; what is tested finds out by itself
+
 # No test here fails for being slow on a busy machine, and what fails in CI fails again at home.
 settings.register_profile("roadworthy", deadline=None, derandomize=CI, print_blob=True)
 settings.load_profile("roadworthy")

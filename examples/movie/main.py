@@ -4,8 +4,9 @@
     python examples/movie/main.py --frames 600 --out DIR   ten seconds of film
     python examples/movie/main.py --frames 3000 --uncapped as fast as it goes
 
-The order of the set-up is settings, monitoring, parts. An exception within a frame is reported and the film goes on;
-only FAILURES_IN_A_ROW failed frames, or a fault outside of any frame, end it.
+The order of the set-up is settings, error recovery, monitoring, parts. An exception within a frame is brought to error
+recovery and the film goes on, unless the advice is to shut down; on a full disk it does without its pictures for a
+while. FAILURES_IN_A_ROW failed frames, or a fault outside of any frame, end it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import roadworthy as rw
+from roadworthy.resilience import RecoveryAction, feature, initialize_error_recovery
 
 if not __package__:  # run as a script: the folder that holds the package is not on the path
     sys.path.append(str(Path(__file__).resolve().parent.parent))
@@ -75,6 +77,8 @@ class Film:
         self.running = True
         self.frame = self.failures = self._failed_in_a_row = 0
         self._clock, self._sleep = clock, sleep
+        self._recovery = initialize_error_recovery()
+        self._pictures = feature("pictures")
         self._frames_per_turn = max(1, round(settings.turn_seconds * settings.target_fps))
         self._next_save = 0.0
         self._loop = rw.loop("main", target_fps=settings.target_fps)
@@ -112,7 +116,7 @@ class Film:
             try:
                 with self._loop.frame():
                     self._advance()
-                self._failed_in_a_row = 0
+                self._succeed()
             except Exception as exc:  # noqa: BLE001 - whatever a frame raises, the film goes on
                 self._survive(exc)
             if capped:
@@ -155,7 +159,7 @@ class Film:
         if self.frame % PICTURE_EVERY == 0:
             self.body.picture()
         now = self._clock()
-        if now >= self._next_save:
+        if now >= self._next_save and self._pictures.is_on:
             self._next_save = now + 1.0  # first: a full disk is met once a second, not sixty times
             self.body.save_frame()
 
@@ -192,17 +196,28 @@ class Film:
         rw.usage("scene", "completed" if reached else "given up", success=reached)
         self._scenes.labels(biome=self.world.biomes[self.scene.goal.tile].name.lower()).add(1)
         try:
-            self.body.save_film()
+            if self._pictures.is_on:
+                self.body.save_film()
         finally:
             self.scene = self._open(self.scene.number + 1)
         self._save_state()
 
+    def _succeed(self) -> None:
+        """Tell error recovery, after a failure, that the next real frame came through."""
+        if self._failed_in_a_row:
+            self._failed_in_a_row = 0
+            self._recovery.succeeded("main_heartbeat", "run_loop")
+
     def _survive(self, exc: Exception) -> None:
-        """Report a failed frame; raise it again when there have been too many in a row."""
+        """Bring a failed frame to error recovery and take its advice; raise when too many have failed in a row."""
         self.failures += 1
         self._failed_in_a_row += 1
-        rw.error(exc, operation="run_loop")
-        log.warning("frame failed: %s", exc, extra={"frame": self.frame, "turn": self.turn, "kind": type(exc).__name__})
+        action = self._recovery.handle_error_with_context(exc, "main_heartbeat", "run_loop", self.turn, self.frame)
+        told = {"frame": self.frame, "turn": self.turn, "kind": type(exc).__name__, "advice": action.value}
+        log.warning("frame failed: %s", exc, extra=told)
+        if action is RecoveryAction.SHUTDOWN:
+            self.stop()
+            return
         if self._failed_in_a_row >= FAILURES_IN_A_ROW:
             log.critical("%d frames failed in a row", self._failed_in_a_row)
             raise exc
@@ -257,8 +272,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"movie: {exc}", file=sys.stderr)
         return EXIT_CONFIG
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    initialize_error_recovery().shed("pictures")  # what the film can do without when the disk is full
     if settings.monitoring:
         rw.start("movie")
+    else:
+        os.environ["ROADWORTHY_ENABLED"] = "0"  # else the first counter would start it
     directory = options.out or (Path(settings.out) if settings.out else data_directory())
     try:
         directory.mkdir(parents=True, exist_ok=True)

@@ -112,7 +112,7 @@ class Secret:
     def __init__(self, value: str, name: str = "") -> None:
         self._value = value
         self._name = name
-        _known.add(value)
+        _known.add_made(value)
 
     @property
     def name(self) -> str:
@@ -613,6 +613,9 @@ class History(Protocol):
 
     def incident(self, incident_id: str) -> Mapping[str, object] | None:
         """Return one incident's bundle, or None."""
+
+    def keep_for(self, hours: float) -> None:
+        """Keep figures for so long from now on."""
 
     def close(self) -> None:
         """Flush and release."""

@@ -292,7 +292,11 @@ async def test_a_control_is_asked_and_says_what_it_began():
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with api(quiet(), controls={"restart": restart, "reload": reload}) as client:
         answer = await client.post("/api/restart?slot=1", headers=headers)
-        assert (answer.status_code, answer.json(), asked) == (202, {"began": "restart"}, [{"slot": 1}])
+        assert (answer.status_code, answer.json(), asked) == (
+            202,
+            {"began": "restart"},
+            [{"slot": 1, "actor": "api, 127.0.0.1"}],
+        )
         answer = await client.post("/api/reload", headers=headers)
         assert (answer.status_code, answer.json()["detail"]) == (409, "the keeper does not answer")
     async with api(quiet()) as client:
@@ -346,7 +350,7 @@ async def test_every_get_path_answers_and_every_json_answer_is_json():
             if path == "/api/events" or "get" not in methods:
                 continue
             answer = await client.get(path.replace("{id}", troubled().incidents[0].id))
-            assert answer.status_code in {200, 503}, path
+            assert answer.status_code in {200, 501, 503}, path
             if answer.headers["content-type"].startswith("application/json"):
                 answer.json()
 

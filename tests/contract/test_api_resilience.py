@@ -6,11 +6,11 @@ import httpx
 import jsonschema
 import pytest
 
-from roadworthy.agent import trail
 from roadworthy.agent.acts import Acts
 from roadworthy.agent.resilience import Declaration, Resilience
 from roadworthy.agent.server import Server
 from roadworthy.agent.switches import Switches
+from roadworthy.log import trail
 from roadworthy.types import BreakerState, FeatureSummary, Kind, PolicySummary, Series, ServiceCondition, ServiceSummary
 from roadworthy.view.snapshot import from_json, schema, to_json
 from roadworthy.view.web.app import PUBLIC, routes

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "requirements.md").read_text(encoding="utf-8")
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", PAGE)))
 ROWS = [
+    *(f"CFG-{number:02}" for number in range(1, 33)),
     *(f"MON-{number:02}" for number in range(1, 33)),
     *(f"STU-{number:02}" for number in range(1, 6)),
     *(f"RES-{number:02}" for number in range(1, 10)),
@@ -25,6 +26,10 @@ ROWS = [
     *(f"DEG-{number:02}" for number in range(1, 8)),
     *(f"CCH-{number:02}" for number in range(1, 6)),
     *(f"WSS-{number:02}" for number in range(1, 7)),
+    *(f"ENV-{number:02}" for number in range(1, 15)),
+    *(f"LOG-{number:02}" for number in (11, 12, 13)),
+    *(f"SEC-{number:02}" for number in (8, 11)),
+    *(f"SCR-{number:02}" for number in range(1, 12)),
 ]
 
 

@@ -47,7 +47,7 @@ def chromium(service) -> Iterator[object]:
 @pytest.fixture
 def page(chromium, movie):
     problems: list[str] = []
-    page = chromium.new_page(viewport={"width": 1440, "height": 900})
+    page = chromium.new_page(viewport={"width": 1440, "height": 2400})  # the page draws only what is on the screen
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     page.goto(movie.agent()["url"])

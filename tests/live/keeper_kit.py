@@ -21,9 +21,9 @@ HURRIED = """
 import runpy, sys
 entry = runpy.run_path(sys.argv[1])
 entry["_bare_package"]()
-from roadworthy.keeper import main, output
+from roadworthy.keeper import beside, main, output
 for where, name, value in %r:
-    vars({"main": main, "output": output}[where])[name] = value
+    vars({"beside": beside, "main": main, "output": output}[where])[name] = value
 main.main(sys.argv[2:])
 """
 

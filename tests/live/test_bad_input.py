@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -81,14 +82,14 @@ def test_a_wrong_command_line_is_one_error_and_leaves_nothing(arguments, code, s
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("PORT", "abc", "--port: 'abc' is no number"),
-        ("WORKERS", "-1", "--workers: -1 is not in the range"),
-        ("LOG_LEVEL", "loud", "--log-level: 'loud' is not one of"),
+        ("PORT", "abc", "port: 'abc' is not accepted"),
+        ("WORKERS", "-1", "workers: '-1' is not accepted"),
+        ("LOG_LEVEL", "loud", "log_level: 'loud' is not accepted"),
     ],
 )
 def test_a_wrong_variable_is_one_error_that_names_the_variable(name, value, said, tmp_path):
     home = tmp_path / "home"
-    text = one_error(roadworthy(home, "run", *TRUE, env={name: value}), 2)
+    text = one_error(roadworthy(home, "run", *TRUE, env={name: value}), 3)
     assert said in text
     assert f"environment variable {name}" in text
     nothing_left(home)
@@ -245,16 +246,25 @@ for package in (roadworthy.cli, roadworthy.config, roadworthy.view, roadworthy.v
     for found in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(found.name)  # nobody may not read where the interpreter is
 from roadworthy.cli.main import main
+from roadworthy.cli.configured import configuration
+configuration(importlib.import_module("pathlib").Path.cwd())  # the same for what is read and imported with the schema
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 main(sys.argv[1:])
 """
 
 
+@pytest.fixture
+def open_folder():
+    """Make a folder that every user may enter; pytest's own is closed again by every other pytest that starts."""
+    with tempfile.TemporaryDirectory(prefix="rw-open-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_another_user_can_neither_use_nor_end_what_is_ours(tmp_path):
-    home = tmp_path / "home"
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(folder.stat().st_mode | 0o055)
+def test_another_user_can_neither_use_nor_end_what_is_ours(open_folder):
+    home = open_folder / "home"
     # Where the tests are measured, the other user's process could not write what was measured of it, and would say so.
     unmeasured = {name: None for name in os.environ if name.startswith("COVERAGE")}
     with Running(home, ["sleep", "60"], name="web") as ours:

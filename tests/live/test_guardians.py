@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from live.incident_kit import Heard, bundle_of, marked, nothing_left, successor
 from support.ack import Truth, counted
 from support.running import ROADWORTHY, Running, start_ticks, wait_for
+from support.servers import free_port
 
 pytestmark = pytest.mark.live
 
@@ -86,7 +88,8 @@ def stop(run):
 
 
 def test_the_agent_killed_again_and_again_harms_nobody_and_counts_nothing_twice(tmp_path):
-    with Truth(tmp_path / "truth") as truth, Running(tmp_path / "home", truth.program) as run:
+    own = ["--ops-host", "127.0.99.1"]  # where no other test's agent can take its port while it is dead
+    with Truth(tmp_path / "truth") as truth, Running(tmp_path / "home", truth.program, options=own) as run:
         address = run.agent()["url"]
         pid = run.until(ready, "it is ready")["workers"][0]["pid"]
         agents = [run.agent()["pid"]]
@@ -156,6 +159,63 @@ def test_after_its_keepers_death_the_program_goes_on_and_its_end_is_told_as_unkn
         assert bundle["summary"]["detected_after"] < 1.0
         wait_for(lambda: start_ticks(agent) is None, "the agent ends when there is nothing left to look at")
     nothing_left(run)
+
+
+def test_a_keeper_that_dies_before_its_agent_has_come_up_leaves_the_program_watched(tmp_path):
+    with Running(tmp_path / "home", ["sleep", "600"]) as run:
+        pid = wait_for(run.worker_pid, "the program is started")
+        run.process.kill()  # an agent takes longer than that to come up
+        run.process.wait()
+        told = run.agent()
+        snapshot = run.until(lambda s: s["keeper_pid"] is None and s["workers"], "the agent shows the program")
+        assert [one["pid"] for one in snapshot["workers"]] == [pid]
+        os.kill(told["pid"], signal.SIGKILL)
+        wait_for(lambda: start_ticks(told["pid"]) is None, "the agent's death")
+        shown = said(run, "status", run.name)
+        assert str(pid) in shown.stdout, "without anybody left it is shown, too"
+        assert "is stopped" in stop(run)
+        wait_for(lambda: start_ticks(pid) is None, "its end")
+    nothing_left(run, [pid])
+
+
+def test_a_keeper_that_was_stopped_ends_its_program_when_that_is_asked_for(tmp_path):
+    with Running(tmp_path / "home", ["sleep", "600"]) as run:
+        run.agent()
+        pid = run.worker_pid()
+        run.process.send_signal(signal.SIGSTOP)
+        assert "is stopped" in stop(run)
+        run.process.wait(10)
+    nothing_left(run, [pid])
+
+
+def test_a_stop_whose_keeper_is_killed_meanwhile_still_ends_the_program(tmp_path):
+    command = ["sh", "-c", "trap '' TERM; echo trapped; while :; do sleep 1; done"]
+    with Running(tmp_path / "home", command, options=["--grace", "2s"]) as run:
+        run.agent()
+        pid = run.worker_pid()
+        wait_for(lambda: "trapped" in run.text(), "it ignores SIGTERM")
+        stopping = subprocess.Popen([*ROADWORTHY, "stop", run.name], env=run.env, stdout=subprocess.PIPE, text=True)
+        index = run.run_dir / "keeper.json"
+        wait_for(lambda: json.loads(index.read_text())["stopping"], "it is stopping")
+        run.process.kill()
+        run.process.wait()
+        assert stopping.communicate(timeout=60)[0] == f"{run.name} is stopped\n"
+        assert stopping.returncode == 0
+        assert start_ticks(pid) is None, "it says so only once nothing is left"
+    nothing_left(run, [pid])
+
+
+def test_a_reload_is_finished_although_its_agent_is_killed_in_the_middle(tmp_path):
+    port = str(free_port())
+    options = ["--workers", "2", "--port", port]
+    with Running(tmp_path / "home", [PY, "-m", "http.server", port], options=options) as run:
+        told = run.agent()
+        before = {one["pid"] for one in run.until(ready, "both are ready")["workers"]}
+        assert "has begun" in said(run, "reload", run.name).stdout
+        os.kill(told["pid"], signal.SIGKILL)
+        another_agent(run, told["pid"])
+        run.until(lambda s: ready(s, *before) and len(s["workers"]) == 2, "both have been replaced", 60)
+        wait_for(lambda: not (run.run_dir / "reload.json").exists(), "nothing more is to come")
 
 
 def test_attach_shows_a_program_whose_keeper_and_agent_are_dead_and_stop_ends_it_all(tmp_path):

@@ -199,6 +199,36 @@ def test_a_death_while_the_agent_was_away_is_told_to_the_next_one(keep):
     assert [(death["pid"], death["signal"]) for death in state["exits"]] == [(worker, 9)]
 
 
+def test_a_reload_that_was_asked_for_while_the_agent_was_away_is_told_to_the_next_one(keep):
+    kept = keep(SLEEP)
+    agent = kept.agent()
+    wait_for(lambda: kept.told("state"))
+    os.kill(agent, signal.SIGSTOP)  # it never hears of it
+    kept.process.send_signal(signal.SIGHUP)
+    os.kill(agent, signal.SIGKILL)
+    wait_for(lambda: [one["what"] for one in kept.told("asked")] == ["reload"], what="the next agent is told")
+    kept.worker(2)
+    other = kept.agent(other_than=agent)
+    os.kill(other, signal.SIGKILL)
+    wait_for(lambda: len(kept.told("state")) == 3)
+    assert len(kept.told("asked")) == 1, "what was done is not asked for again"
+
+
+def test_an_agent_that_hangs_is_replaced_and_the_program_is_unharmed(keep):
+    silent = (
+        "import os, socket, time; keeper = socket.socket(fileno=int(os.environ['ROADWORTHY_KEEPER_FD']));"
+        """ keeper.send(b'{"do": "alive"}'); time.sleep(600)"""
+    )
+    kept = keep(SLEEP, argv=(PY, "-c", silent), hurried=(("beside", "SILENT_MOST", 1.0),))
+    agent = kept.agent()
+    worker = kept.look()["slots"][0]["pid"]
+    kept.agent(other_than=agent)
+    assert not alive(agent)
+    assert kept.look()["slots"][0]["pid"] == worker
+    assert alive(worker)
+    assert b"no sign of life" in kept.err.read_bytes()
+
+
 def test_a_finished_program_without_a_working_agent_ends_and_says_so(keep, monkeypatch):
     hurried = (("main", "AGENT_AWAY_MOST", 2.0),)
     kept = keep(["sh", "-c", "exit 4"], argv=(PY, "-c", "raise SystemExit(1)"), hurried=hurried)

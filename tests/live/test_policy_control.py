@@ -252,5 +252,8 @@ def test_the_figures_are_prometheus_metrics(guarded):
 def test_bad_input_changes_nothing(guarded, method, path, token, code):
     status, problem = guarded.ask(method, path, token)
     assert (status, problem["code"]) == code
-    assert not (guarded.state_dir / "audit.jsonl").exists()
+    if token is None:
+        assert not (guarded.state_dir / "audit.jsonl").exists()
+    else:
+        assert [(one["act"], one["event_type"]) for one in guarded.records()] == [("refused", "no-token")]
     assert not (guarded.state_dir / "switches.json").exists()

@@ -39,7 +39,7 @@ def test_a_stuck_program_is_restarted_and_goes_on_from_its_emergency_state(tmp_p
         assert any("asks for a restart: world" in event["text"] for event in snapshot["events"])
 
         (folder / "music").touch()  # and it switches off a feature of its own accord, which people see, with the reason
-        shown = running.until(lambda s: any(one["off"] for one in s["features"]), "the feature is shown as off")
+        shown = running.until(lambda s: any(one["off"] and one["until"] for one in s["features"]), "it is shown as off")
         music = next(one for one in shown["features"] if one["name"] == "music")
         assert (music["reason"], music["by"]) == ("too loud", "program")
         assert music["until"] - music["since"] == pytest.approx(60, abs=2)

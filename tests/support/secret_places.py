@@ -107,9 +107,7 @@ class Amazon(Place):
 
     kind = "aws_secrets_manager"
 
-    def __init__(self, folder, address):
-        import boto3
-
+    def __init__(self, folder, address, client):
         super().__init__(folder)
         self.environ |= {
             "AWS_SECRET_NAME": f"app/{folder.parent.name}/{folder.name}",
@@ -118,22 +116,13 @@ class Amazon(Place):
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
         }
-        self.client = boto3.client(
-            "secretsmanager",
-            endpoint_url=address,
-            region_name="eu-central-1",
-            aws_access_key_id="testing",
-            aws_secret_access_key="testing",
-        )
+        self.client = client
         self.document: dict[str, object] = {}
         self.client.create_secret(Name=self.environ["AWS_SECRET_NAME"], SecretString="{}")
 
     def put(self, name, value):
         self.document[name] = value
         self.client.put_secret_value(SecretId=self.environ["AWS_SECRET_NAME"], SecretString=json.dumps(self.document))
-
-    def stop(self):
-        self.client.close()
 
 
 class Google(Place):

@@ -51,7 +51,9 @@ def third_party(loaded):
     )
 
 
-@pytest.mark.parametrize("place", ["app", "arena", "config/places", "config/values", "keeper", "log", "resilience"])
+@pytest.mark.parametrize(
+    "place", ["app", "arena", "config/detect", "config/places", "config/values", "keeper", "log", "resilience"]
+)
 def test_it_imports_nothing_but_the_standard_library(place):
     names = modules_of(place)
     assert names

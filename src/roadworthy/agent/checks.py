@@ -28,6 +28,7 @@ HURRIED_EVERY: Final = 0.5
 HEALTH_URL: Final = "health-url"
 """The name of the check that ``--health-url`` asks for."""
 
+MEMORY: Final = "memory"
 _DETAIL: Final = 500
 
 
@@ -91,6 +92,14 @@ class CheckRunner:
             if key not in self._checks:
                 setting = CheckSetting(one.name, "", one.kind, one.every, one.timeout)
                 self.add(setting, _ask(app, one), source="app", slot=one.slot)
+
+    def every(self, seconds: float, now: float) -> None:
+        """Run the checks that do not say it themselves so often from now on; none later than that."""
+        for (name, _slot), check in self._checks.items():
+            if check.result.source != "app":
+                most = {HEALTH_URL: 5.0, MEMORY: 10.0}.get(name, seconds)
+                check.result = replace(check.result, every=max(LEAST_EVERY, min(seconds, most)))
+                check.next_start = min(check.next_start, now + check.result.every)
 
     def tick(self, now: float) -> None:
         """Start every check that is due at ``now`` (monotonic seconds); call it inside a running event loop."""
@@ -198,7 +207,7 @@ def builtin(settings: RunSettings, state: Path, latest: Callable[[], Snapshot | 
         return probes.memory(system.memory_percent, system.memory_total, system.cpu_percent)
 
     runner.add(CheckSetting("disk", str(state), "informational", every), InThread(probes.storage, state))
-    runner.add(CheckSetting("memory", "", "informational", min(every, 10.0)), used_memory)
+    runner.add(CheckSetting(MEMORY, "", "informational", min(every, 10.0)), used_memory)
     needed = tuple(Path(path) for path in settings.data_dirs)
     runner.add(
         CheckSetting("directories", "", "readiness" if needed else "informational", every),

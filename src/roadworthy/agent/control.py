@@ -17,6 +17,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from roadworthy import _known
+from roadworthy.agent.auditor import PEER
 from roadworthy.agent.checks import Declared
 from roadworthy.agent.outcome import Outcome
 from roadworthy.agent.resilience import Declaration
@@ -54,10 +56,16 @@ class Client:
 
 
 class Control:
-    """Serves the socket; ``verbs`` maps what the command line may ask for to what answers it."""
+    """Serves the socket; ``verbs`` maps what the command line may ask for to what answers it.
 
-    def __init__(self, path: Path, verbs: Mapping[str, Verb]) -> None:
+    A verb learns under ``"peer"`` who asks; ``refused`` is told of processes of other users.
+    """
+
+    def __init__(
+        self, path: Path, verbs: Mapping[str, Verb], *, refused: Callable[[str, str, str], object] | None = None
+    ) -> None:
         self._path = path
+        self._refused = refused
         self._verbs = dict(verbs)
         self._clients: dict[int, Client] = {}
         self._numbers = itertools.count(1)
@@ -177,6 +185,8 @@ class Control:
         self._open.add(writer)
         try:
             peer, uid = _peer(writer)
+            if uid != os.getuid() and self._refused is not None:
+                self._refused("foreign-user", self._path.name, f"uid {uid}, pid {peer}")
             if uid != os.getuid() or len(self._open) > CLIENTS_MOST:
                 return
             hello = await _read(reader)
@@ -186,7 +196,8 @@ class Control:
                     self._heard(client, await _read(reader))
             elif hello.get("hello") == "cli":
                 while True:
-                    writer.write(_line(await self._answer(await _read(reader))))
+                    asked = {**await _read(reader), PEER: {"pid": peer, "uid": uid}}
+                    writer.write(_line(await self._answer(asked)))
                     await writer.drain()
         except (OSError, ValueError, TypeError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the client has gone, or talks nonsense: either way the conversation is over
@@ -238,6 +249,11 @@ class Control:
         if isinstance(message.get("declare"), dict):
             self._declare(client, message["declare"])
             return
+        if "known" in message:  # secret values of the program: in memory only, to be taken out of what it prints
+            for value in _list(message, "known"):
+                if isinstance(value, str):
+                    _known.add(value)
+            return
         number = message.get("id")
         answer = client.waiting.get(number) if isinstance(number, int) else None
         if answer is not None and not answer.done():
@@ -256,7 +272,8 @@ class Control:
             found = verb(message)
             return {"ok": True, **(await found if inspect.isawaitable(found) else found)}
         except RoadworthyError as error:
-            return {"ok": False, "what": error.what, "why": error.why, "hint": error.hint}
+            kind = type(error).__name__
+            return {"ok": False, "kind": kind, "what": error.what, "why": error.why, "hint": error.hint}
 
 
 def supervisor_verbs(request: Callable[..., bool], ready: Callable[[], bool], app: str) -> dict[str, Verb]:

@@ -40,6 +40,9 @@ MOST_HEADERS = 64
 MOST_HEADER_BYTES = 16 * 1024
 BODY_TIMEOUT = 10.0
 CLOSE = ((b"connection", b"close"),)
+_SECURITY = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.MISDIRECTED_REQUEST})
+"""Refusals that somebody who watches over security wants to see: token, origin, CSRF value, host."""
+
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 PROBLEM_TYPE = b"application/problem+json"
 
@@ -97,11 +100,12 @@ def judge(rules: Rules, method: str, path: str, headers: dict[str, str]) -> bool
 
 
 class Gate:
-    """The ASGI application that stands in front of another."""
+    """The ASGI application that stands in front of another; ``refused`` is told code, path and address of refusals."""
 
-    def __init__(self, app: App, rules: Rules) -> None:
+    def __init__(self, app: App, rules: Rules, refused: Callable[[str, str, str], object] | None = None) -> None:
         self._app = app
         self._rules = rules
+        self._refused = refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge the request, bound its body and its answer, and pass it on."""
@@ -115,6 +119,9 @@ class Gate:
             reader = judge(self._rules, scope["method"], scope["path"], headers)
             body = await _body(headers, receive)
         except Denied as denied:
+            if self._refused is not None and denied.status in _SECURITY:
+                client = scope.get("client")
+                self._refused(denied.code, str(scope["path"])[:200], f"api, {client[0] if client else 'unknown'}")
             await refuse(guarded, denied, head=scope["method"] == "HEAD")
             return
         scope["roadworthy.reader"] = reader

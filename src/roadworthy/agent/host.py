@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from roadworthy._clock import NS
-from roadworthy.agent import cgroup
 from roadworthy.agent.proc import read_file
+from roadworthy.config.detect import cgroup
 from roadworthy.types import System
 
 LIMITS_EVERY: Final = 10

@@ -28,7 +28,7 @@ from roadworthy.agent.resilience import Resilience
 from roadworthy.agent.sample import Sample, new_sampler
 from roadworthy.agent.switches import Switches
 from roadworthy.agent.vitals import Vitals
-from roadworthy.log.redact import redact
+from roadworthy.log.redact import learn_file, redact
 from roadworthy.types import Event, History, Snapshot, Startup, Status, Verdict, Worker, WorkerState
 from roadworthy.watch import gauges as charts
 from roadworthy.watch import health
@@ -84,6 +84,7 @@ class Agent:
         self._crew: Crew = crew or self._watched or Watched()
         self._control = control
         self.resilience = resilience or Resilience(Switches(places.state))
+        learn_file(f"{settings.cwd}/.env")  # what the program may read from it, it may also print
         self._journal = Journal()
         self._intake = Intake(places, self._journal)
         self._sampler = new_sampler(disk_path=str(places.state), redact=redact)
@@ -100,7 +101,7 @@ class Agent:
             wake=self.wake,
         )
         self._deaths.told = crew is None
-        self._outlook = Outlook(history.query, settings.data_dirs)
+        self._outlook = Outlook(history.query, settings.data_dirs, settings.thresholds)
         self._checks: CheckRunner = builtin(settings, places.state, self.latest)
         self._checks.changed = self._journal.check
         self._subscribers: list[Callable[[Snapshot], None]] = []
@@ -113,6 +114,13 @@ class Agent:
         self._began = _clock.wall()
         self._was_ready = False
         self._keeper_listens = False
+
+    def follow(self, settings: RunSettings) -> None:
+        """Watch and judge by these settings from now on."""
+        self.settings = settings
+        self._vitals.follow(settings.hang)
+        self._checks.every(settings.check_every, _clock.monotonic())
+        self._outlook.thresholds = settings.thresholds
 
     # -- SnapshotSource
 
@@ -349,7 +357,8 @@ class Agent:
             asyncio.get_running_loop()
         except RuntimeError:
             return
-        self._checks.tick(now)
+        if self.settings.checks_on:
+            self._checks.tick(now)
         self._outlook.tick(now, self._snapshot)
         self._journal.attempt("outlook", self._outlook.verify)
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from roadworthy.config.values import Thresholds
 from roadworthy.errors import Unavailable
 from roadworthy.watch import leaks
 from roadworthy.watch.trends import MOST_POINTS, Points
@@ -25,7 +26,8 @@ MOST_ENTRIES: Final = 500_000
 """Files and folders of one watched directory; a larger one has no size that we know."""
 
 OURS: Final = "roadworthy.agent_rss"
-_ASKED: Final = ("app.rss", OURS, "system.cpu_percent")
+CPU: Final = "app.cpu_percent"
+_ASKED: Final = ("app.rss", OURS, "system.cpu_percent", CPU)
 
 Query = Callable[[Sequence[str], float, float, int], Mapping[str, Points]]
 
@@ -39,7 +41,8 @@ class _Found:
 class Outlook:
     """Looks once a minute; ``query`` is the history's, ``directories`` those that ``--data-dir`` names."""
 
-    def __init__(self, query: Query, directories: Sequence[str]) -> None:
+    def __init__(self, query: Query, directories: Sequence[str], thresholds: Thresholds | None = None) -> None:
+        self.thresholds = thresholds or Thresholds()
         self._query = query
         self._directories = tuple(directories)
         self._next = 0.0
@@ -68,8 +71,20 @@ class Outlook:
             leaks.rising_memory("program memory", own, limit=snapshot.resources.memory_limit),
             leaks.rising_memory("roadworthy's own memory", found.get(OURS, ())),
             leaks.busy_machine(found.get("system.cpu_percent", ())),
+            *self._over(found.get(CPU, ()), snapshot),
         )
         return _Found(sizes, tuple(one for one in suspected if one is not None))
+
+    def _over(self, cpu: Points, snapshot: Snapshot) -> tuple[Finding | None, ...]:
+        limits, cpus = self.thresholds, snapshot.system.cpus
+        if not limits.on:
+            return ()
+        share = [(at, None if used is None or not cpus else used / cpus) for at, used in cpu]
+        largest = max((one.resources.rss for one in snapshot.workers if one.resources.rss is not None), default=None)
+        return (
+            leaks.busy_program(share, limits.cpu_warning, limits.cpu_critical),
+            leaks.large_worker(largest, limits.memory_warning, limits.memory_critical),
+        )
 
     def _take(self, task: asyncio.Task[_Found]) -> None:
         error = task.exception() if not task.cancelled() else None

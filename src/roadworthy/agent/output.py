@@ -1,7 +1,7 @@
 """The program's own lines: follows the output files of each worker at its own offset, bounded, redacted.
 
 The files are written by the program and punched by the keeper; offsets never shift. A flood is not read to the end:
-the newest 256 KiB of a tick are, and what was passed over is counted.
+the newest 256 KiB of a tick are, and what was passed over is counted. A line is redacted before it is cut.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
-from roadworthy.log.redact import redact
+from roadworthy.log.redact.stream import Lines
 from roadworthy.types import Event, EventKind
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ MOST_BYTES: Final = 256 * 1024
 MOST_AT_FIRST: Final = 16 * 1024
 MOST_LINES: Final = 200
 MOST_LINE: Final = 2_000
+MOST_WORD: Final = 4_096
+"""Bytes that are kept back of a line without an end, so that it is not cut in the middle of a word."""
 _STREAMS: Final = (("stdout", "out", "info"), ("stderr", "err", "warning"))
 
 
@@ -28,12 +30,13 @@ Offset = tuple[int, int]
 
 
 class _Stream:
-    __slots__ = ("at", "inode", "rest")
+    __slots__ = ("at", "inode", "redacted", "rest")
 
     def __init__(self, inode: int, at: int) -> None:
         self.inode = inode
         self.at = at
         self.rest = b""
+        self.redacted = Lines()
 
 
 class Output:
@@ -62,10 +65,9 @@ class Output:
             for source, prefix, level in _STREAMS:
                 name = f"{prefix}-{slot}-{generation}"
                 names.add(name)
-                lines = self._lines(name)
                 events.extend(
-                    Event(EventKind.OUTPUT, now, level, source, redact(line), pid, slot)
-                    for line in lines
+                    Event(EventKind.OUTPUT, now, level, source, line, pid, slot)
+                    for line in self._lines(name)
                     if line.strip()
                 )
         for name in self._streams.keys() - names:
@@ -106,12 +108,13 @@ class Output:
         stream.at = size
         *lines, stream.rest = data.split(b"\n")
         if len(stream.rest) > MOST_LINE:
-            lines.append(stream.rest)
-            stream.rest = b""
+            line, space, word = stream.rest.rpartition(b" ")
+            lines.append(line if space and len(word) <= MOST_WORD else stream.rest)
+            stream.rest = word if space and len(word) <= MOST_WORD else b""
         if len(lines) > MOST_LINES:
             self.skipped += sum(len(line) + 1 for line in lines[:-MOST_LINES])
             lines = lines[-MOST_LINES:]
-        return [line[:MOST_LINE].decode("utf-8", "replace") for line in lines]
+        return [stream.redacted.redact(line.decode("utf-8", "replace"))[:MOST_LINE] for line in lines]
 
 
 def _read(path: Path, start: int, length: int) -> bytes:

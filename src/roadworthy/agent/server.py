@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -43,10 +43,10 @@ _CODES = {404: "not-found", 405: "wrong-method", 400: "bad-request", 500: "inter
 class Server:
     """Serves ``routes`` on ``host:port`` until :meth:`stop`; ``probe_bind`` adds a listener that answers only probes.
 
-    ``public`` are the paths that need no login wherever the server listens.
+    ``public`` are the paths that need no login wherever the server listens; ``refused`` is told of who was refused.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keywords: what a server is told once
         self,
         routes: Sequence[BaseRoute],
         *,
@@ -57,6 +57,7 @@ class Server:
         allowed_hosts: Sequence[str] = (),
         probe_bind: str = "",
         public: frozenset[str] = PROBE_PATHS,
+        refused: Callable[[str, str, str], object] | None = None,
     ) -> None:
         if not token:
             raise Refused(
@@ -69,7 +70,7 @@ class Server:
         self._port_given = port_given
         self._probe_bind = probe_bind
         self._rules = Rules(token, is_loopback(host), frozenset(name.lower() for name in allowed_hosts), public)
-        self.app: App = Gate(application(routes), self._rules)
+        self.app: App = Gate(application(routes), self._rules, refused)
         everybody = Rules(token, loopback=False, hosts=frozenset({"*"}), public=PROBE_PATHS)
         probes = [route for route in routes if isinstance(route, Route) and route.path in PROBE_PATHS]
         self.probe_app: App = Gate(application(probes), everybody)

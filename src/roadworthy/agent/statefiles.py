@@ -40,3 +40,21 @@ def write_atomically(path: Path, text: str) -> None:
             why=f"{error.strerror} (errno {error.errno}).",
             hint="Free some space there, or let ROADWORTHY_HOME point to a directory that has some.",
         ) from error
+
+
+def remove_half_written(folder: Path) -> None:
+    """Remove what killed writers left below ``folder``; what one that lives has begun may become a file yet."""
+    for path in folder.rglob(".*.*"):
+        writer = path.suffix[1:]
+        if writer.isdecimal() and path.is_file() and not _lives(int(writer)):
+            path.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

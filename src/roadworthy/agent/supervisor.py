@@ -23,9 +23,12 @@ from roadworthy.types import ExitStatus, WorkerState
 from roadworthy.watch.words import exit_words
 
 if TYPE_CHECKING:
+    from roadworthy.agent.turns import Turn
     from roadworthy.config.values import RunSettings
 
 DEATHS_KEPT: Final = 256
+UNSEEN_MOST: Final = 5.0
+"""Seconds that a reload waits for the first look at a process that was adopted from the keeper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +55,11 @@ class Supervisor:
     ``send`` takes each command for the keeper; ``lame_duck`` the pids that shall accept no more; ``healthy`` tells what
     ``--health-url`` answered within so many seconds (None: not asked since); ``port_open`` whether somebody listens on
     a ``--port`` that the program binds itself (None: not told); ``drained`` whether a lame duck (slot, generation) has
-    no connection left; ``chance`` gives numbers from 0 to 1.
+    no connection left; ``remember`` keeps whose turn in a reload is still to come, for the agent after this one, which
+    is given that as ``turns``; ``chance`` gives numbers from 0 to 1.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a question or an act of its own
         self,
         settings: RunSettings,
         send: Callable[[Command], None],
@@ -64,6 +68,8 @@ class Supervisor:
         healthy: Callable[[float], bool | None] | None = None,
         port_open: Callable[[], bool | None] | None = None,
         drained: Callable[[int, int], bool] | None = None,
+        remember: Callable[[Sequence[Turn]], None] | None = None,
+        turns: Sequence[Turn] = (),
         chance: Callable[[], float] = random.random,
         clock: Callable[[], float] = _clock.monotonic,
     ) -> None:
@@ -76,6 +82,9 @@ class Supervisor:
         self._healthy = healthy
         self._port_open = port_open
         self._drain = Drain(drained)
+        self._remember = remember
+        self._turns = tuple(turns)
+        self._adopted: dict[int, float] = {}
         self._chance = chance
         self._clock = clock
         self._policy = Policy.of(settings, rolling=False)
@@ -91,6 +100,11 @@ class Supervisor:
         self._exit_sent = False
         self._verdict: int | None = None
         self._began = clock()
+
+    def follow(self, settings: RunSettings) -> None:
+        """Decide by these settings from now on."""
+        self.settings = settings
+        self._policy = Policy.of(settings, rolling=self._policy.rolling)
 
     # ------------------------------------------------------------------------------------------------ keeper's messages
     def handle(self, message: Mapping[str, Any], now: float) -> None:
@@ -135,8 +149,14 @@ class Supervisor:
             if known is None and row["state"] != "down":  # the newer one of a reload that was under way
                 slot = self._adopt_fresh(slot, row)
             self._slots[slot.slot] = slot
+            self._adopted[slot.slot] = now
         for number, slot in self._slots.items():
             self._slots[number] = replace(slot, restarts=max(0, slot.newest - 1))
+        for number, pid, ticks in self._turns:  # of a reload whose agent died
+            slot = self._slots.get(number, Slot(number))
+            one = slot.current
+            if one is not None and slot.fresh is None and (one.pid, one.start_ticks) == (pid, ticks):
+                self._reloading.append(number)
         for exited in message.get("exits", ()):
             self._exited(exited, now)
         for row in rows:
@@ -389,9 +409,18 @@ class Supervisor:
             self._policy.rolling and any(slot.state is WorkerState.STOPPING for slot in self._slots.values())
         )
         while self._reloading and not busy and not self.stopping:
-            number = self._reloading.pop(0)
+            number = self._reloading[0]
+            unseen = now - self._adopted.get(number, now - UNSEEN_MOST) < UNSEEN_MOST
+            if unseen and self._slots[number].state is WorkerState.STARTING:
+                break  # the agent before this one may have seen it ready: then a restart would leave a gap
+            self._reloading.pop(0)
             self._apply(states.reload(self._slots[number], self._policy, now))
             busy = self._policy.rolling
+        waiting = [(number, self._slots[number].current) for number in self._reloading]
+        turns = tuple((number, one.pid, one.start_ticks) for number, one in waiting if one is not None and one.pid)
+        if turns != self._turns and self._remember is not None:
+            self._remember(turns)
+        self._turns = turns
 
     def _notify(self) -> None:
         text = _summary(self._slots.values())

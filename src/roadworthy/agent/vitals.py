@@ -25,13 +25,17 @@ class Vitals:
     """Judges every worker once a tick; remembers since when counts stand still and processes are stopped."""
 
     def __init__(self, policy: HangPolicy) -> None:
-        self._limits = Limits(policy.after, policy.progress_after, policy.request_after)
-        self._action = policy.action
+        self.follow(policy)
         self._counts: dict[tuple[int, str, str], tuple[int, int]] = {}
         self._stopped: dict[int, int] = {}
         self._work: dict[int, int] = {}
         self._watching_since: int | None = None
         self._last_tick = 0
+
+    def follow(self, policy: HangPolicy) -> None:
+        """Judge by this policy from now on."""
+        self._limits = Limits(policy.after, policy.progress_after, policy.request_after)
+        self._action = policy.action
 
     def judge(
         self, now_ns: int, members: Sequence[Member], processes: Sequence[Process], sample: Sample

@@ -16,6 +16,7 @@ from _collections_abc import Mapping  # collections.abc is the same, and imports
 from roadworthy._clock import NS, monotonic_ns
 from roadworthy.app import context as contexts
 from roadworthy.app import guard, start
+from roadworthy.config import reloads
 
 KINDS = ("liveness", "readiness", "startup")
 MOST = 64
@@ -110,7 +111,7 @@ class Collector:
 
 checks: dict[str, Check] = {}
 collectors: dict[str, Collector] = {}
-reloaders: list[Callable[[], object]] = []
+reloaders = reloads.reloaders
 
 
 @overload
@@ -324,7 +325,9 @@ def _answer_reload(_message: dict[str, Any]) -> None:
         try:
             function()
         except Exception as error:
-            guard.report("reload", f"a reload subscriber failed ({type(error).__name__})")
+            guard.report(
+                "reload", f"a reload subscriber failed ({type(error).__name__}: {contexts.label_text(error, 200)})"
+            )
 
 
 def _running_loop() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from roadworthy import _known
 from roadworthy.log.redact import REDACTED, one_line, redact, secret_key
 
 TYPE_CHECKING = False
@@ -27,6 +28,7 @@ payloads: dict[str, dict[str, bytes]] = {}
 """What the ring takes for the texts that came from a source, without fields."""
 
 _pairs: dict[tuple[str, str], str] = {}
+_known.memos += [_values, _lines, payloads, _pairs]  # what was harmless is not, once a value in it is known as a secret
 _SHORT = 10**18
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from roadworthy._clock import monotonic_ns
 from roadworthy.app import context as contexts
 from roadworthy.app import guard, start
+from roadworthy.log import correlation, security
 from roadworthy.log.redact import Pattern, redact
 
 TYPE_CHECKING = False
@@ -22,6 +23,9 @@ COUNTER = "errors"
 MARK = "__roadworthy_recorded__"
 ERROR_LEVEL = 40
 MOST_FRAMES = 32
+DEEPEST = 2000
+"""Frames of a traceback, its last ones, that are looked at: a recursion may be a million deep."""
+
 MOST_CHAIN = 8
 LONGEST_MESSAGE = 512
 LONGEST_TRACEBACK = 2400
@@ -82,11 +86,13 @@ def record(
         kind = type_name(error)
         text = _shown(message or (contexts.text_of(error) if isinstance(error, BaseException) else ""))
         found = fingerprint(error, message)
+        security.raised(error, found, f"{kind}: {text}" if text else kind, handled=handled, operation=operation)
         if not again:
             arena.counter(
                 COUNTER, (("operation", operation), ("type", kind)), help="errors by type and operation"
             ).add()
         fields = {"fingerprint": found, "type": kind, "operation": operation, "handled": "true" if handled else "false"}
+        fields.update(_correlated())
         if again:
             fields["again"] = "true"
         if not _keep(found, fields, handled=handled):
@@ -100,6 +106,12 @@ def record(
         if guard.failed("error", broken):
             raise
         return ""
+
+
+def _correlated() -> dict[str, str]:
+    """Return the correlation identifier of this context or of its request as a field, nothing when there is none."""
+    found = correlation.known().correlation
+    return {"correlation_id": found} if found else {}
 
 
 def sample(rate: object) -> None:
@@ -170,7 +182,8 @@ def traceback_text(error: BaseException) -> str:
     try:
         import traceback
 
-        text = "".join(traceback.format_exception(type(error), error, error.__traceback__, limit=-MOST_FRAMES)).rstrip()
+        end = last_frames(error.__traceback__, DEEPEST)
+        text = "".join(traceback.format_exception(type(error), error, end, limit=-MOST_FRAMES)).rstrip()
     except Exception:
         return f"{type(error).__name__} (its traceback could not be formatted)"
     text = redact(text[-LONGEST_TRACEBACK * 4 :])
@@ -194,8 +207,21 @@ def _seen(error: BaseException, *, handled: bool) -> bool:
     return isinstance(before, int) and (not handled or now - before < _SAME_NS)
 
 
+def last_frames(trace: TracebackType | None, most: int) -> TracebackType | None:
+    """Return the traceback from the last ``most`` frames on; what lies before them is only walked past."""
+    ahead = trace
+    for _ in range(most):
+        if ahead is None:
+            return trace
+        ahead = ahead.tb_next
+    while ahead is not None and trace is not None:
+        ahead, trace = ahead.tb_next, trace.tb_next
+    return trace
+
+
 def _own_frames(trace: TracebackType | None) -> list[str]:
     names: list[str] = []
+    trace = last_frames(trace, DEEPEST)
     while trace is not None:
         frame = trace.tb_frame
         name = _frame_names.get(frame.f_code)

@@ -15,6 +15,7 @@ from roadworthy import _clock
 from roadworthy.app import context as contexts
 from roadworthy.app import errors, guard, host_state, page, pulse, runs, socket, start
 from roadworthy.log import correlation
+from roadworthy.log import security as events
 from roadworthy.log.redact import redact
 from roadworthy.resilience import outward
 from roadworthy.resilience.degrade import degradation_manager
@@ -48,6 +49,7 @@ class Live:
     """The listener; see :class:`roadworthy.resilience.outward.Outward`."""
 
     def __init__(self) -> None:
+        self._cause = ""
         self._series: dict[tuple[str, ...], Any] = {}
 
     def changed(self, kind: str, name: str, before: str, after: str, reason: str, fields: Mapping[str, object]) -> None:
@@ -65,7 +67,7 @@ class Live:
     def failed(self, error: BaseException, fields: Mapping[str, object]) -> None:
         """Record an error as the program's own ``roadworthy.error()`` would."""
         operation = str(fields.get("operation") or fields.get("component") or "")
-        errors.record(error, operation=operation, context=fields)
+        self._cause = errors.record(error, operation=operation, context=fields)
 
     def recovered(self, component: str, kind: str, action: str, outcome: str) -> None:
         """Count how a recovery turned out."""
@@ -80,12 +82,9 @@ class Live:
         found.add()
 
     def security(self, event: str, severity: str, text: str, fields: Mapping[str, object]) -> None:
-        """Put a security event into the flight recorder."""
-        arena = start.current()
-        if arena is not None:
-            level = 50 if severity == "critical" else _WARNING
-            told = {"event": event, **fields}
-            arena.event("log", level, "security", contexts.line(f"security: {event}: {text}"), contexts.plain(told))
+        """Make a security event of it: for the trail, the security log and the flight recorder."""
+        word = "CRITICAL" if severity == "critical" else "WARNING"
+        events.limited(self._cause or f"{event}:{errors.normalise(text)}", event, text, word, fields)
 
     def correlation(self) -> str:
         """Return the identifier of the request or job under way."""

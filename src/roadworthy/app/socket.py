@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from _thread import allocate_lock
 
-from roadworthy import _clock
+from roadworthy import _clock, _known
 from roadworthy.app import context as contexts
 from roadworthy.app import guard, pulse, runs, start
 
@@ -28,6 +28,9 @@ SOCKET = "agent.sock"
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 5.0
 LONGEST_LINE = 65_536
+MOST_KNOWN = 1 << 17
+"""Characters of secret values that the agent is told, so that it finds them in what the program prints."""
+
 MOST_WAITING = 1 << 20
 """Bytes of answers that may wait for an agent that does not read; beyond that we hang up and begin anew."""
 
@@ -91,7 +94,7 @@ def rest(seconds: float) -> None:
 class Talk:
     """A connection to the agent. ``turn`` and ``end`` are the thread's; any thread may ``tell``."""
 
-    __slots__ = ("_connection", "_identity", "_json", "_lock", "_out", "_pending", "_poll", "_version")
+    __slots__ = ("_connection", "_identity", "_json", "_known", "_lock", "_out", "_pending", "_poll", "_version")
 
     def __init__(self, connection: Any) -> None:
         import json
@@ -107,6 +110,8 @@ class Talk:
         self._poll = select.poll()
         self._poll.register(connection, select.POLLIN)
         self.tell({"hello": "app", **_process(), **declaration()})
+        self._known = -1
+        self._tell_known()
 
     def turn(self, seconds: float) -> None:
         """Send what waits and read what comes, for at most so long; raises :class:`OSError` when it is over."""
@@ -115,6 +120,7 @@ class Talk:
         if self._version != _version:
             self._version = _version
             self.tell({"declare": declaration()})
+        self._tell_known()
         self._send()
         if sum(map(len, self._out)) > MOST_WAITING:
             raise ConnectionError
@@ -132,6 +138,21 @@ class Talk:
             raise ConnectionError
         for line in lines:
             hear(self._json.loads(line), self.tell)
+
+    def _tell_known(self) -> None:
+        """Tell the secret values of this process that are new since the last time: they stay in the agent's memory."""
+        if self._known == _known.version:
+            return
+        self._known = _known.version
+        told: list[str] = []
+        left = MOST_KNOWN
+        for value in reversed(_known.values):  # the longest may be too long
+            left -= len(value)
+            if left < 0:
+                break
+            told.append(value)
+        if told:
+            self.tell({"known": told})
 
     def tell(self, message: dict[str, object]) -> None:
         """Send a message, now as far as the socket takes it, the rest with the next turn; never waits or raises."""

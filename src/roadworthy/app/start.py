@@ -15,7 +15,7 @@ from roadworthy.app import guard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from roadworthy.arena.writer import Arena
 
@@ -173,14 +173,52 @@ def _bring_up(app: str | None) -> None:
     atexit.register(_close)
     os.register_at_fork(after_in_child=_after_fork)
     arena.after_fork_hooks.append(_in_child)
+    from roadworthy.log import security
+
+    security.belongs_to(_app)
+    security.on_security_event(_show_security)
     hooks, _when_started[:] = _when_started[:], []
     for hook in hooks:
         _call(hook, arena)
+    from roadworthy.config import reloads
+    from roadworthy.log import hook as log_hook
     from roadworthy.resilience import outward
     from roadworthy.resilience.hook import when_used
 
+    log_hook.failed, log_hook.recorder = guard.failed, _first_entry
+    if "ROADWORTHY_RUN_DIR" in env:
+        from roadworthy import _known
+
+        _known.listeners.append(_tell_secret)
+        if _known.made:
+            _tell_secret()
     when_used(_show_policies)
+    reloads.when_used(_show_reloads)
     outward.when_used(_show_services)
+
+
+def _show_security(record: Mapping[str, object]) -> None:
+    """Put a security event into the flight recorder."""
+    if _arena is None:
+        return
+    from roadworthy.app import context
+    from roadworthy.log.security import LEVELS
+
+    kind, data = str(record["event_type"]), record["data"]
+    told = {"event": kind, **(data if isinstance(data, dict) else {})}
+    text = context.line(f"security: {kind}: {record['description']}")
+    _arena.event("log", LEVELS[str(record["severity"])], "security", text, context.plain(told))
+
+
+def _tell_secret() -> None:
+    """Have the agent told of a Secret that this process has made: it reads what the program prints. Never raises."""
+    try:
+        from roadworthy.app import socket
+
+        socket.declared()
+    except Exception as error:
+        if guard.failed("start.secret", error):
+            raise
 
 
 def _show_policies() -> None:
@@ -190,11 +228,27 @@ def _show_policies() -> None:
     policies.install()
 
 
+def _first_entry(level: int, name: str, text: str, fields: str, now: int, error: BaseException | None) -> None:
+    """Keep entries of our own loggers from the first one on."""
+    from roadworthy.app import logbook
+    from roadworthy.log import hook
+
+    hook.recorder = logbook.entry
+    logbook.entry(level, name, text, fields, now, error)
+
+
 def _show_services() -> None:
     """Listen to features, services and recoveries of this program, once it has one."""
     from roadworthy.app import services
 
     services.install()
+
+
+def _show_reloads() -> None:
+    """Have the agent told that something here wants to be told of reloads."""
+    from roadworthy.app import checks
+
+    checks.declared()
 
 
 def _directory(app: str) -> str:

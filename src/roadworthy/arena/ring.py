@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from roadworthy.arena.layout import EVENT_KINDS, EVENT_PAYLOAD, EVENT_PAYLOAD_AT, H_EVENTS, US, WORD
@@ -121,8 +122,24 @@ def _decode(seq: int, parts: list[_Part]) -> RawEvent:
     pieces = b"".join(part.payload for part in parts).decode("utf-8", "replace").split(US)
     fields = {}
     for piece in pieces[2:]:
+        if piece[:1] == "{":
+            fields.update(_object(piece))
+            continue
         key, _, value = piece.partition("=")
         fields[key] = value
     kind = _KIND_NAMES.get(head.kind, "log")
     text = pieces[1] if len(pieces) > 1 else ""
     return RawEvent(seq, head.at_ns, kind, head.level * 10, pieces[0], text, fields, torn=len(parts) < head.parts)
+
+
+def _object(piece: str) -> dict[str, str]:
+    """Return the fields of a JSON object as text; one that was cut is a field as it is."""
+    try:
+        found = json.loads(piece)
+    except (ValueError, RecursionError):
+        return {"fields": piece}
+    if not isinstance(found, dict):
+        return {"fields": piece}
+    return {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for key, value in found.items()
+    }

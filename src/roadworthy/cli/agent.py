@@ -13,25 +13,27 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from roadworthy import __version__, _clock
-from roadworthy.agent import garbage, trail
+from roadworthy.agent import garbage, turns
 from roadworthy.agent.acts import WORKER, Acts
 from roadworthy.agent.asked import line
+from roadworthy.agent.auditor import Auditor
 from roadworthy.agent.baselines import Baselines
+from roadworthy.agent.configuring import Configuring
 from roadworthy.agent.control import Control, Verb, supervisor_verbs
 from roadworthy.agent.history.late import open_history
 from roadworthy.agent.history.sqlite import SqliteHistory
 from roadworthy.agent.host import listens
 from roadworthy.agent.link import KeeperLink, PidfdWatch
-from roadworthy.agent.log_levels import LogLevels
+from roadworthy.agent.log_levels import DEFAULT, LogLevels
 from roadworthy.agent.loop import Agent
 from roadworthy.agent.resilience import Resilience
 from roadworthy.agent.server import Server, new_token
-from roadworthy.agent.statefiles import write_atomically
+from roadworthy.agent.statefiles import remove_half_written, write_atomically
 from roadworthy.agent.supervisor import Supervisor
 from roadworthy.agent.switches import Switches
 from roadworthy.agent.watchfiles import EVERY as SOURCES_EVERY
@@ -40,7 +42,8 @@ from roadworthy.arena.control import ControlWriter
 from roadworthy.arena.identity import start_ticks
 from roadworthy.cli.errors import show
 from roadworthy.cli.orphaned_output import OrphanedOutput
-from roadworthy.cli.running import clear_away
+from roadworthy.cli.reconfigure import validate
+from roadworthy.cli.running import clear_away, look
 from roadworthy.config.places import Places, make
 from roadworthy.config.values import RunSettings
 from roadworthy.errors import ConfigurationError, RoadworthyError, Unavailable
@@ -55,6 +58,12 @@ COLLECT_EVERY: Final = 1.0
 """Seconds between two rounds of the program's own collectors."""
 
 COLLECT_TIMEOUT: Final = 2.0
+CHANGES_EVERY: Final = 0.5
+LOOK_EVERY: Final = 0.5
+"""Seconds between two looks whether a timed change has ended, or a report is due: both times may change meanwhile."""
+
+ALIVE_EVERY: Final = 5.0
+"""Seconds between two signs of life for the keeper, which replaces an agent that gives none."""
 
 _LIVING: Final = frozenset({WorkerState.STARTING, WorkerState.READY, WorkerState.STOPPING})
 
@@ -63,9 +72,21 @@ class Composition:
     """The agent's parts and how they are tied; :meth:`run` works until it is told to end."""
 
     def __init__(self, settings: RunSettings, places: Places) -> None:
-        self.settings = settings
+        self._loop = asyncio.get_running_loop()
+        self.auditor = Auditor(places.state, settings.app, self._attempt)
+        self.configuring = Configuring(
+            settings,
+            places.run,
+            validate=validate,
+            apply=self._follow,
+            audit=self.auditor.record,
+            note=self._acted,
+            reloaded=self._tell_program,
+        )
+        self.settings = self.configuring.settings
         self.places = places
-        self.history = open_history(lambda: _history(settings, places))
+        remove_half_written(places.state)
+        self.history = open_history(lambda: _history(self.settings, places))
         self.page = ControlWriter(places.arena)
         self._lame: list[int] = []
         self.switches = Switches(places.state, self._publish)
@@ -78,7 +99,7 @@ class Composition:
         self._due: asyncio.TimerHandle | None = None
         self._bounding: asyncio.Task[None] | None = None
         self._kept = False
-        self._loop = asyncio.get_running_loop()
+        self._reloading: asyncio.Task[None] | None = None
 
     # -- putting together
 
@@ -86,6 +107,7 @@ class Composition:
         """Start everything, serve until the keeper, a signal or the program's end says so, and leave nothing behind."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.ended.set)
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload_settings)
         self.link = KeeperLink.from_environment(self._heard, self._keeper_lost)
         self._kept = self.link is not None
         index = None if self.link is not None else self._left_behind()
@@ -97,23 +119,33 @@ class Composition:
                 healthy=self._healthy if self.settings.health_url else None,
                 port_open=self._port_open if self.settings.port is not None else None,
                 drained=self._drained,
+                remember=self._remember,
+                turns=turns.kept(self.places.run),
             )
-        verbs: dict[str, Any] = {"stacks": self._stacks, "log-level": self.log_levels.verb}
+        verbs: dict[str, Any] = {
+            "stacks": self._stacks,
+            "log-level": self.auditor.verb("log-level", self.log_levels.verb),
+            **self._config_verbs(),
+        }
         if self.supervisor is not None:
-            verbs |= supervisor_verbs(
+            asked = supervisor_verbs(
                 self._request, lambda: self.supervisor is not None and self.supervisor.ready, self.settings.app
             )
-            verbs["stop-comes"] = self._stop_comes
+            asked["stop-comes"] = self._stop_comes
+            verbs |= {what: verb if what == "ping" else self.auditor.verb(what, verb) for what, verb in asked.items()}
             verbs["restart"] = self._restart_verb(verbs["restart"])
         else:
             verbs["ping"] = self._ping
-        self.control = Control(self.places.run / "agent.sock", verbs)
+        self.control = Control(self.places.run / "agent.sock", verbs, refused=self.auditor.refused)
         picture = Resilience(self.switches, self.control)
         self.agent = Agent(self.settings, self.places, self.history, self.supervisor, self.link, self.control, picture)
         self.acts = self._acts(picture)
+        self.agent.note(self.configuring.told)
         if index is not None:
             self._adopt(index)
+            self._keeper_lost()
         self.agent.subscribe(lambda _snapshot: self._schedule())
+        self.agent.subscribe(lambda _snapshot: self._expire_levels())
         server = self._server()
         await self.control.start()
         self._announce(server)
@@ -121,10 +153,11 @@ class Composition:
             asyncio.create_task(self.agent.run(), name="loop"),
             asyncio.create_task(server.serve(), name="server"),
             asyncio.create_task(self._collect(), name="collect"),
+            asyncio.create_task(self._live(), name="alive"),
             asyncio.create_task(self.ended.wait(), name="end"),
         ]
-        if self.settings.report_every:
-            tasks.append(asyncio.create_task(self._report(), name="report"))
+        tasks.append(asyncio.create_task(self._report(), name="report"))
+        tasks.append(asyncio.create_task(self._end_changes(), name="changes"))
         if self.settings.dev:
             tasks.append(asyncio.create_task(self._watch_sources(), name="sources"))
         self._loop.call_later(garbage.SETTLED_AFTER, garbage.settle)
@@ -140,8 +173,11 @@ class Composition:
             await asyncio.wait(tasks, timeout=2)
             await self._close()
 
+    def _attempt(self, subject: str, act: Callable[[], object]) -> bool:
+        return self.agent.attempt(subject, act)
+
     def _acts(self, picture: Resilience) -> Acts:
-        for notice in self.switches.notices:
+        for notice in (*self.switches.notices, *self.configuring.notices):
             self.agent.note(notice, level="error")
         return Acts(
             picture,
@@ -149,7 +185,7 @@ class Composition:
             self.control,
             request=self._request if self.supervisor is not None else None,
             slots=lambda: () if self.supervisor is None else [one.slot for one in self.supervisor.members()],
-            audit=lambda record: self.agent.attempt("audit", lambda: trail.append(self.places.state, record)),
+            audit=self.auditor.record,
             note=self._acted,
         )
 
@@ -161,13 +197,15 @@ class Composition:
         settings = self.settings
         token = new_token(self.places.run / "token")
         controls = (
-            {"restart": self._begin("restart"), "reload": self._begin("reload")} if self.supervisor is not None else {}
+            {what: self.auditor.view(what, self._begin(what)) for what in ("restart", "reload")}
+            if self.supervisor is not None
+            else {}
         )
         server = Server(
             routes(
                 self.agent,
                 self.history,
-                controls={**controls, **self.acts.table()},
+                controls={**controls, **self.acts.table(), **self._config_verbs()},
                 frequency=self.agent.frequency,
                 baselines=Baselines(self.places.state),
             ),
@@ -178,6 +216,7 @@ class Composition:
             allowed_hosts=settings.allowed_hosts,
             probe_bind=settings.probe_bind,
             public=PUBLIC,
+            refused=self.auditor.refused,
         )
         before = self._before()
         if before is not None and not settings.ops_port_given:
@@ -224,7 +263,11 @@ class Composition:
         now = _clock.monotonic()
         kind = message.get("t")
         self.agent.keeper_says(message)
+        if kind == "asked" and message.get("what") == "reload":
+            self._reload_settings()
         self.supervisor.handle(message, now)
+        if kind == "asked" and message.get("what") != "exit":
+            self.auditor.signalled(str(message.get("what")), message.get("signal"))
         if kind == "asked" and message.get("what") == "exit":
             self.ended.set()
         elif kind in {"started", "stopped", "asked", "failed"}:
@@ -249,6 +292,9 @@ class Composition:
         if self.supervisor is None:
             return
         self._kept = False
+        told = any(member.pid is not None for member in self.supervisor.members())
+        if not told and (index := self._left_behind()) is not None:
+            self._adopt(index)  # it died before it could tell us of the program
         self.agent.keeper_lost()
         self.supervisor.keeper_lost(_clock.monotonic())
         self._watch_members()
@@ -286,19 +332,63 @@ class Composition:
 
     def _left_behind(self) -> dict[str, Any] | None:
         """Return the index that a dead keeper left, when its workers still run; None otherwise."""
-        try:
-            index: dict[str, Any] = json.loads((self.places.run / "keeper.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            return None
-        alive = any(row["pid"] and start_ticks(row["pid"]) == row["start_ticks"] for row in index.get("slots", ()))
-        return index if alive else None
+        found = look(self.places)
+        return dict(found.index) if found.workers else None
 
     def _adopt(self, index: dict[str, Any]) -> None:
         assert self.supervisor is not None  # noqa: S101 - called only with one
         now = _clock.monotonic()
         self.supervisor.handle({"t": "state", **index, "exits": []}, now)
         self.agent.program_started = index.get("started_wall")
-        self._keeper_lost()
+
+    # -- settings that change
+
+    def _config_verbs(self) -> dict[str, Any]:
+        act = self.configuring
+        return {
+            "config-show": act.shown,
+            "config-reload": act.reload,
+            "config-set": act.set,
+            "config-unset": act.unset,
+        }
+
+    def _follow(self, settings: RunSettings) -> None:
+        """Take settings over; raises :class:`Exhausted` when the program cannot be told, with nothing changed."""
+        before, self.settings = self.settings, settings
+        try:
+            if settings.log_level != before.log_level:
+                self.log_levels.set("", settings.log_level or DEFAULT)
+            self._publish()
+        except RoadworthyError:
+            self.settings = before
+            raise
+        self.agent.follow(settings)
+        self.history.keep_for(settings.retention_hours)
+        if self.supervisor is not None:
+            self.supervisor.follow(settings)
+            self._schedule()
+
+    def _tell_program(self) -> None:
+        self.control.reload()
+
+    def _reload_settings(self) -> None:
+        """Read the configuration anew because of SIGHUP; what is wrong with it is an event, and changes nothing."""
+        if self._reloading is None or self._reloading.done():
+            self._reloading = self._loop.create_task(self._reloaded())
+
+    async def _reloaded(self) -> None:
+        try:
+            done = await self.configuring.reload({"actor": "SIGHUP"})
+        except RoadworthyError as error:
+            self.agent.note(f"the configuration was not reloaded: {error}", level="error")
+        else:
+            self.agent.note(str(done["what"]))
+
+    async def _end_changes(self) -> None:
+        """Have timed changes end when their time is over."""
+        while True:
+            await asyncio.sleep(CHANGES_EVERY)
+            self.agent.attempt("settings", lambda: self.configuring.tick(_clock.wall()))
 
     # -- what people and the program ask
 
@@ -391,6 +481,9 @@ class Composition:
     def _drained(self, slot: int, generation: int) -> bool:
         return self.agent.drained(slot, generation)
 
+    def _remember(self, to_come: Sequence[turns.Turn]) -> None:
+        self.agent.attempt("reload", lambda: turns.keep(self.places.run, to_come))
+
     def _lame_duck(self, pids: Sequence[int]) -> None:
         self._lame = list(pids)
         self._publish()
@@ -399,21 +492,35 @@ class Composition:
         """Tell the program what it is told, on the control page; raises :class:`Exhausted` when that is too much."""
         self.page.publish({**self._told(), "lame_duck": self._lame} if self._lame else self._told())
 
+    def _expire_levels(self) -> None:
+        """Take back the log levels whose time is over, once a second; what cannot be told now is tried again."""
+        try:
+            for sentence in self.log_levels.expire(_clock.wall()):
+                self.agent.note(sentence)
+        except RoadworthyError as error:
+            self.agent.note(f"a log level was not taken back: {error}", level="warning")
+
     def _told(self) -> dict[str, Any]:
         """Return what the program is told on the control page."""
         settings = self.settings
         return {
             "log_levels": self.log_levels.told(),
+            "log_levels_until": self.log_levels.until(),
             "resilience": self.switches.book.page(),
             "sampling": {"performance": settings.sample_performance, "errors": settings.sample_errors},
+            "environment": settings.environment,
         }
 
     async def _report(self) -> None:
         """Write a report every so often (``--report-every``), and remove those that are older than the retention."""
         told = PastViews(self.agent, self.history, Baselines(self.places.state), self.agent.frequency)
-        every = self.settings.report_every
+        waited = 0.0
         while True:
-            await asyncio.sleep(every)
+            await asyncio.sleep(LOOK_EVERY)
+            every, waited = self.settings.report_every, waited + LOOK_EVERY
+            if not every or waited < every:
+                continue
+            waited = 0.0
             try:
                 made = await told.reported(min(every / 3600, self.settings.retention_hours))
                 path = await asyncio.to_thread(reports.keep, self.places.state / "reports", made, self.settings)
@@ -431,6 +538,12 @@ class Composition:
                 except Unavailable as error:
                     self.agent.note(error.what, level="warning", pid=pid)
             await asyncio.sleep(COLLECT_EVERY)
+
+    async def _live(self) -> None:
+        """Give the keeper a sign of life every few seconds."""
+        while True:
+            self._tell({"do": "alive"})
+            await asyncio.sleep(ALIVE_EVERY)
 
     async def _watch_sources(self) -> None:
         """Reload when a source file changes (``--dev``)."""
@@ -457,7 +570,7 @@ class Composition:
             self.link.close()
         if self._kept:
             return  # the keeper clears away
-        if any(one.state in _LIVING for one in self.agent.members()):
+        if any(one.state in _LIVING for one in self.agent.members()) or self._left_behind() is not None:
             (self.places.run / "agent.json").unlink(missing_ok=True)
         else:
             clear_away(self.places)

@@ -28,7 +28,13 @@ VERBS = {
     "policy": ("roadworthy.cli.policy:policy", "Show policies and their breakers; force or reset one."),
     "service": ("roadworthy.cli.service:service", "Show services; recover, restart, degrade or restore one."),
     "feature": ("roadworthy.cli.feature:feature", "Show features; switch one off or on."),
+    "logs": ("roadworthy.cli.logs:logs", "Show what a program says, all its workers in one stream."),
+    "debug": ("roadworthy.cli.debug:debug", "Set a logger to debug for a while; it goes back by itself."),
+    "config": ("roadworthy.cli.config:config", "Show, explain, check and change settings."),
     "log-level": ("roadworthy.cli.log_level:log_level", "Set the log level of a running program, and take it back."),
+    "trail": ("roadworthy.cli.trail:trail", "Show the audit trail, and verify that it is whole."),
+    "detect": ("roadworthy.cli.detect:detect", "Tell where this runs, by what evidence, and within which limits."),
+    "secrets": ("roadworthy.cli.secrets:secrets", "Keep secrets in a store, and find stray ones."),
     "stacks": ("roadworthy.cli.stop:stacks", "Show what every thread of a program is doing."),
 }
 """Verb to (module:object, one line of help); the modules are imported when their verb is used."""

@@ -8,37 +8,24 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 import roadworthy.keeper
 from roadworthy.cli.command import Python, python_of, resolve
+from roadworthy.cli.configured import configuration, options, recorded, run_settings, told
 from roadworthy.cli.daemon import check_daemon, check_pid_file, detach, write_pid_file
 from roadworthy.cli.ports import check_free, listen
 from roadworthy.cli.running import Running, claim, look, start_ticks
-from roadworthy.cli.settings import (
-    MOST_WORKERS,
-    address,
-    allowed_host,
-    app_name,
-    check_interval,
-    check_setting,
-    error_sampling,
-    health_url,
-    history_url,
-    hours,
-    notify_settings,
-    placed,
-    seconds,
-    sharing,
-    stop_signal,
-    working_directory,
-)
+from roadworthy.cli.settings import MOST_WORKERS, address, app_name, notify_settings, placed, sharing, working_directory
 from roadworthy.cli.waiting import wait_until_ready, wait_until_up
+from roadworthy.config.keys import PLACES, STAGES
 from roadworthy.config.places import Places, check_room, make, places
-from roadworthy.config.values import HangPolicy, RestartPolicy, RunSettings
 from roadworthy.errors import FULL, Exhausted, RoadworthyError, Unavailable, Unhealthy
+
+if TYPE_CHECKING:
+    from roadworthy.config.values import RunSettings
 
 MOST_NAMES = 100
 LISTEN_FROM = 100
@@ -60,13 +47,11 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
     "--workers",
     type=click.IntRange(1, MOST_WORKERS),
     default=1,
-    envvar=["ROADWORTHY_WORKERS", "WORKERS"],
     help="How many processes of it to run.",
 )
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    envvar=["ROADWORTHY_PORT", "PORT"],
     help="The program's port: bound once and shared by its workers.",
 )
 @click.option("--bind", default="127.0.0.1", metavar="ADDRESS", help="The address that --port is bound on.")
@@ -113,7 +98,6 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
 @click.option(
     "--log-level",
     type=click.Choice(_LEVELS, case_sensitive=False),
-    envvar=["ROADWORTHY_LOG_LEVEL", "LOG_LEVEL"],
     help="Log level in the program.",
 )
 @click.option("--stop-signal", default="TERM", metavar="SIGNAL", help="What asks the program to stop.")
@@ -140,7 +124,6 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
     "--check-every",
     default="60s",
     metavar="DURATION",
-    envvar="ROADWORTHY_CHECK_EVERY",
     help="How often checks run that do not say it themselves.",
 )
 @click.option(
@@ -154,14 +137,12 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
     "--sample-performance",
     type=click.FloatRange(0, 1),
     default=1.0,
-    envvar="ROADWORTHY_SAMPLE_PERFORMANCE",
     help="Share of the successful runs of operations that are measured; figures stay estimates of all.",
 )
 @click.option(
     "--sample-errors",
     type=click.FloatRange(0, 1),
     default=1.0,
-    envvar="ROADWORTHY_SAMPLE_ERRORS",
     help="Share of the errors that are kept with their text; all are counted.",
 )
 @click.option(
@@ -172,7 +153,6 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
     "--history-url",
     default="",
     metavar="URL",
-    envvar="ROADWORTHY_HISTORY_URL",
     help="A PostgreSQL database that keeps the history of several agents (a password belongs into the variable).",
 )
 @click.option(
@@ -182,70 +162,42 @@ _LEVELS = ("debug", "info", "warning", "error", "critical")
     metavar="HOST",
     help="A Host header that the operations API accepts.",
 )
+@click.option(
+    "--environment",
+    type=click.Choice([*STAGES, *PLACES], case_sensitive=False),
+    help="The stage, or the kind of place, which means one; chooses its profile.  [default: development]",
+)
+@click.option(
+    "--set", "set_", multiple=True, metavar="KEY=VALUE", help="Any other setting, by its dotted name; repeatable."
+)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, required=True)
-def run(command: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - click's options, typed where they are read
+@click.pass_context
+def run(context: click.Context, /, command: tuple[str, ...], **_given: Any) -> int:  # noqa: ANN401 - read from the context
     """Run COMMAND, keep it running, and exit with its status.
+
+    What is not an option here comes from the environment, .env, roadworthy.toml and other files: roadworthy config.
 
     Everything after -- belongs to the program: roadworthy run --port 8000 -- python app.py
     """
     executable = resolve(command[0])
     python = python_of(command, executable)
-    if given["daemon"]:
+    layer = options(context)
+    loaded = configuration(Path(working_directory()), layer).require()
+    told(loaded)
+    if loaded["daemon"]:
         check_daemon(os.environ)
-    settings = notify_settings(_settings(command, given), os.environ)
-    wanted = app_name(given["name"], command, python)
+    settings = notify_settings(run_settings(loaded, command), os.environ)
+    wanted = app_name(loaded["name"], command, python)
     if settings.pid_file:
         check_pid_file(Path(settings.pid_file))
-    app, lock = _claim_name(wanted, given=bool(given["name"]))
+    app, lock = _claim_name(wanted, given=bool(loaded["name"]))
     try:
+        write_private(app.run / "config.json", recorded(loaded, layer))
         daemon = _start(placed(settings, app), app, lock, python, executable)
     except RoadworthyError:
         _release(app)
         raise
     return _report(settings, app, daemon)
-
-
-def _settings(command: tuple[str, ...], given: dict[str, Any]) -> RunSettings:
-    cwd = working_directory()
-    every = check_interval(given["check_every"])
-    return RunSettings(
-        app="",
-        command=command,
-        cwd=cwd,
-        workers=given["workers"],
-        port=given["port"],
-        bind=given["bind"],
-        ops_port=9900 if given["ops_port"] is None else given["ops_port"],
-        ops_port_given=given["ops_port"] is not None,
-        ops_host=given["ops_host"],
-        allowed_hosts=tuple(allowed_host(text) for text in given["allowed_hosts"]),
-        probe_bind=given["probe_bind"],
-        inject=given["inject"],
-        dev=given["dev"],
-        watch_paths=(cwd,) if given["dev"] else (),
-        log_level=(given["log_level"] or ("debug" if given["dev"] else "")).lower(),
-        stop_signal=stop_signal(given["stop_signal"]),
-        stop_grace=seconds(given["grace"], "--grace"),
-        ready_timeout=seconds(given["ready_timeout"], "--ready-timeout"),
-        health_url=health_url(given["health_url"]),
-        health_check=given["health_check"],
-        restart=RestartPolicy(mode=given["restart"]),
-        hang=HangPolicy(
-            after=seconds(given["hang_after"], "--hang-after"),
-            progress_after=seconds(given["progress_after"], "--progress-after"),
-            action=given["hang_action"],
-        ),
-        checks=tuple(check_setting(text, every) for text in given["checks"]),
-        check_every=every,
-        data_dirs=tuple(str(Path(cwd, text)) for text in given["data_dirs"]),
-        sample_performance=given["sample_performance"],
-        sample_errors=error_sampling(given["sample_errors"]),
-        report_every=seconds(given["report_every"], "--report-every"),
-        retention_hours=hours(given["retention_hours"], "--retention-hours"),
-        history_url=history_url(given["history_url"]),
-        pid_file=str(Path(given["pid_file"]).absolute()) if given["pid_file"] else "",
-        daemon=given["daemon"],
-    )
 
 
 def _claim_name(wanted: str, *, given: bool) -> tuple[Places, int]:
@@ -286,7 +238,8 @@ def _taken(found: Running) -> Unavailable:
 
 def _release(app: Places) -> None:
     """Leave nothing of a run that was refused behind; what an earlier one left in the state directory stays."""
-    (app.run / "lock").unlink(missing_ok=True)
+    for name in ("lock", "config.json"):
+        (app.run / name).unlink(missing_ok=True)
     for folder in (app.run, app.arena, app.state):
         try:
             folder.rmdir()
@@ -329,18 +282,23 @@ def _start(settings: RunSettings, app: Places, lock: int, python: Python | None,
     return _become_keeper(settings, app, descriptors)
 
 
-def _become_keeper(settings: RunSettings, app: Places, descriptors: dict[str, int]) -> NoReturn:
-    path = app.run / "run.json"
+def write_private(path: Path, text: str) -> None:
+    """Write a file of the run directory; raises :class:`Exhausted` or :class:`Unavailable`, it is not there then."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w", encoding="utf-8") as file:
-            file.write(settings.to_json())
+            file.write(text)
     except OSError as error:
         path.unlink(missing_ok=True)
         kind = Exhausted if error.errno in FULL else Unavailable
         raise kind(
             f"{path} cannot be written", why=f"{error.strerror} (errno {error.errno}).", hint="Free some space there."
         ) from error
+
+
+def _become_keeper(settings: RunSettings, app: Places, descriptors: dict[str, int]) -> NoReturn:
+    path = app.run / "run.json"
+    write_private(path, settings.to_json())
     for number in descriptors.values():
         os.set_inheritable(number, True)  # noqa: FBT003 - the function has no keyword
     keeper = Path(roadworthy.keeper.__file__).with_name("__main__.py")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roadworthy.agent.statefiles import remove_half_written
 from roadworthy.arena.identity import boot_id
 from roadworthy.errors import Unavailable
 from roadworthy.keeper.cleaning import clean_up
@@ -122,5 +123,6 @@ def clear_away(app: Places) -> None:
         for path in (*app.arena.glob("out-*"), *app.arena.glob("err-*")):
             path.unlink(missing_ok=True)
         clean_up({"pid_file": "", "run_dir": str(app.run), "arena_dir": str(app.arena)})
+        remove_half_written(app.state)
     finally:
         os.close(lock)

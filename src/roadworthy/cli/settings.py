@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from roadworthy.cli.command import Python, cannot_inject, default_name
 from roadworthy.cli.errors import warn
+from roadworthy.config import duration
 from roadworthy.config.places import Places, check_name
 from roadworthy.config.values import CheckSetting, RunSettings
 from roadworthy.errors import ConfigurationError, Unavailable, UsageError
@@ -27,20 +28,14 @@ MOST_WORKERS = 512
 MOST_PORT = 65535
 
 _CHECK_HINT = "For example: --check database=postgresql://localhost/app --check cache=tcp://127.0.0.1:6379"
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?\Z")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
 def seconds(text: str, option: str) -> float:
     """Return a duration such as ``10``, ``500ms``, ``2m`` in seconds; raises :class:`UsageError`."""
-    found = _DURATION.match(text.strip())
-    if not found:
-        raise UsageError(
-            f"{option}: {text!r} is no duration",
-            why="A duration is a number of seconds, or a number with ms, s, m or h.",
-            hint=f"For example: {option} 10s",
-        )
-    return float(found[1]) * _SECONDS[found[2]]
+    try:
+        return duration.seconds_in(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}", why=duration.WHAT, hint=f"For example: {option} 10s") from error
 
 
 def hours(value: float, option: str) -> float:
@@ -92,13 +87,6 @@ def check_interval(text: str) -> float:
             hint="For example: --check-every 10s",
         )
     return every
-
-
-def error_sampling(share: float) -> float:
-    """Return the share of errors that are kept; anything below all of them is warned about (CONFLICTS C-51)."""
-    if share < 1.0:
-        warn(f"--sample-errors {share:g}: some errors will be counted and not kept; their texts cannot be had later")
-    return share
 
 
 def check_setting(text: str, every: float = 60.0) -> CheckSetting:

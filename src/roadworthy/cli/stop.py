@@ -9,12 +9,14 @@ from typing import Any
 
 import click
 
-from roadworthy.cli.running import Running, clear_away, find, start_ticks
+from roadworthy.agent.auditor import user_name
+from roadworthy.cli.running import Running, clear_away, find, look, start_ticks
 from roadworthy.cli.socket import ask
 from roadworthy.cli.waiting import wait
 from roadworthy.config.values import RunSettings
 from roadworthy.errors import RoadworthyError, Temporary, Unavailable
 from roadworthy.keeper import reap
+from roadworthy.log import trail
 
 _GRACE = 10.0
 """Seconds that a program has whose settings are gone."""
@@ -35,11 +37,13 @@ _LAST_WORDS = 5.0
 def stop(name: str | None, now: bool) -> int:  # noqa: FBT001 - click passes it by name
     """Stop a program and all that it started, and wait until nothing of it is left."""
     found = find(name)
+    _note(found, now=now)
     if found.keeper is None:
         _end_workers(found, 0.0 if now else _grace(found))
     else:
         pid, ticks = found.keeper
         reap.send(pid, ticks, signal.SIGINT if now else signal.SIGTERM)
+        reap.send(pid, ticks, signal.SIGCONT)  # one that is stopped could not act
         if now:
             reap.send(pid, ticks, signal.SIGINT)
             wait(lambda: start_ticks(pid) != ticks, 0.05)
@@ -50,8 +54,24 @@ def stop(name: str | None, now: bool) -> int:  # noqa: FBT001 - click passes it 
                 why=f"Its keeper, pid {pid}, has not ended yet.",
                 hint="Try --now.",
             )
+        if (left := look(found.places)).workers:  # the keeper did not end: it was killed, and they live on
+            _end_workers(left, 0.0 if now else _grace(left))
     print(f"{found.places.app} is stopped")
     return 0
+
+
+def _note(found: Running, *, now: bool) -> None:
+    """Write into the trail who stops the program; what hinders that is told and does not hinder the stop."""
+    record = {
+        "actor": f"command line, {user_name(os.getuid())} (uid {os.getuid()}), pid {os.getpid()}",
+        "act": "stop",
+        "target": found.places.app,
+        "result": {"ok": True, "outcome": "begun", "detail": "at once" if now else ""},
+    }
+    try:
+        trail.append(found.places.state, record)
+    except RoadworthyError as error:
+        print(f"the audit trail has no record of this: {error}", file=sys.stderr)
 
 
 def _grace(found: Running) -> float:

@@ -50,12 +50,27 @@ class CheckSetting:
 
 
 @dataclass(frozen=True, slots=True)
+class Thresholds:
+    """When the program's own use is a warning, and when critical: percent of the CPU it has, MB of a worker (CFG-24).
+
+    ``on`` is False where nobody wants them judged.
+    """
+
+    cpu_warning: float = 50.0
+    cpu_critical: float = 80.0
+    memory_warning: float = 500.0
+    memory_critical: float = 1000.0
+    on: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class RunSettings:
     """Everything ``roadworthy run`` was told, resolved; written to ``run.json`` in the run directory."""
 
     app: str
     command: tuple[str, ...]
     cwd: str
+    environment: str = "development"
     workers: int = 1
     port: int | None = None
     bind: str = "127.0.0.1"
@@ -75,8 +90,10 @@ class RunSettings:
     health_check: bool = False
     restart: RestartPolicy = field(default_factory=RestartPolicy)
     hang: HangPolicy = field(default_factory=HangPolicy)
+    thresholds: Thresholds = field(default_factory=Thresholds)
     checks: tuple[CheckSetting, ...] = ()
     check_every: float = 60.0
+    checks_on: bool = True
     data_dirs: tuple[str, ...] = ()
     sample_performance: float = 1.0
     sample_errors: float = 1.0
@@ -109,6 +126,7 @@ class RunSettings:
             raise ValueError(message)
         raw["restart"] = RestartPolicy(**raw["restart"])
         raw["hang"] = HangPolicy(**raw["hang"])
+        raw["thresholds"] = Thresholds(**raw["thresholds"])
         raw["checks"] = tuple(CheckSetting(**check) for check in raw["checks"])
         for name in ("command", "allowed_hosts", "watch_paths", "agent_argv", "data_dirs"):
             raw[name] = tuple(raw[name])

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 BACKOFF_FIRST = 0.1
 BACKOFF_MOST = 5.0
 HEALTHY_AFTER = 10.0
+SILENT_MOST = 30.0
+"""Seconds without a sign of life after which an agent counts as hung; it gives one every few."""
+
+ABSENT = 2.0
+"""Seconds between two looks after which we were the ones who were away."""
+
 QUEUE_MOST = 1000
 LOG_MOST = 2 << 20
 _MESSAGE_MOST = 1 << 18
@@ -39,6 +45,8 @@ class Agent:
         "_wait",
         "end",
         "failures",
+        "heard",
+        "looked",
         "next_start",
         "pid",
         "spoke",
@@ -60,6 +68,9 @@ class Agent:
         """Deaths in a row that came soon after a start."""
         self.spoke = False
         """Whether this one has said anything: one that only dies again does not decide anything."""
+        self.heard: float | None = None
+        """When this one gave a sign of life last; None: never, so that its silence says nothing."""
+        self.looked = 0.0
         self.next_start: float | None = 0.0 if argv else None
 
     @property
@@ -93,6 +104,7 @@ class Agent:
         self.ticks = reap.start_ticks(self.pid) or 0
         self.started = now
         self.spoke = False
+        self.heard = None
         self._queue.clear()
         return ""
 
@@ -152,6 +164,13 @@ class Agent:
                 self.spoke = True
                 found.append(message)
         return found
+
+    def hung(self, now: float) -> bool:
+        """Return whether it has been silent for too long while we listened all the time."""
+        if now - self.looked > ABSENT and self.heard is not None:
+            self.heard = now  # stopped or frozen we were, and it may have been with us
+        self.looked = now
+        return self.heard is not None and now - self.heard > SILENT_MOST
 
     def hang_up(self) -> None:
         """Close the socket."""

@@ -10,7 +10,18 @@ if TYPE_CHECKING:
 
     from roadworthy.keeper.wire import Message
 
-_RUN_FILES = ("keeper.json", "keeper.json.new", "agent.json", "agent.sock", "token", "run.json", "lock")
+_RUN_FILES = (
+    "keeper.json",
+    "keeper.json.new",
+    "agent.json",
+    "agent.sock",
+    "token",
+    "run.json",
+    "config.json",
+    "changes.json",
+    "reload.json",
+    "lock",
+)
 _ARENA_FILES = ("control", "shared", "stacks-", "declined-")
 """Beginnings of names; the arenas themselves are the agent's to remove, after it has read the last words in them."""
 
@@ -21,6 +32,9 @@ def clean_up(settings: Message) -> None:
         _quietly(_remove_pid_file, settings["pid_file"])
     for name in _RUN_FILES:
         _quietly(os.unlink, f"{settings['run_dir']}/{name}")
+    for name in _names(settings["run_dir"]):
+        if name.startswith(".changes.json."):  # what an agent that was killed had begun to write
+            _quietly(os.unlink, f"{settings['run_dir']}/{name}")
     for name in _names(settings["arena_dir"]):
         if name.startswith(_ARENA_FILES):
             _quietly(os.unlink, f"{settings['arena_dir']}/{name}")

@@ -62,6 +62,7 @@ class Keeper:
         self._status: int | None = None
         self._stopping = False
         self._interrupts = 0
+        self._reload_asked = False
         self._unseen: list[Message] = []
         self._dirty = True
         self._publish_again = 0.0
@@ -131,6 +132,7 @@ class Keeper:
     def _signals(self, numbers: bytes) -> None:
         for signum in numbers:
             if signum == _SIGHUP and not (self._has_terminal and not _terminal_is_there()):
+                self._reload_asked = True
                 self._tell({"t": "asked", "what": "reload", "signal": signum})
             elif signum in {_SIGTERM, _SIGINT, _SIGHUP}:
                 self._interrupts += signum == _SIGINT
@@ -154,12 +156,15 @@ class Keeper:
             self._stop_all(self.settings["stop_grace"], None)
         elif what == "notify":
             notify.send(self.settings["notify_socket"], str(message["text"]))
+        elif what == "alive":
+            self._agent.heard = _clock.monotonic()
         elif what == "say":
             self._say(str(message["text"]))
         elif what == "signal":
             reap.send(int(message["pid"]), int(message["start_ticks"]), int(message["signal"]))
         elif what in {"start", "stop", "seen"}:
             key = (int(message["slot"]), int(message["generation"]))
+            self._reload_asked &= what == "seen"  # it acts: what was asked for has been heard
             if what == "seen":
                 self._unseen = [m for m in self._unseen if (m["slot"], m["generation"]) != key]
             elif what == "start":
@@ -198,10 +203,12 @@ class Keeper:
         if agent.next_start is not None and now >= agent.next_start:
             self.program.exempt.clear()
             if trouble := agent.start(now):
-                self._say(f"{trouble}; the program goes on, the next try is in {agent.next_start or now - now:.0f} s")
+                self._say(f"{trouble}; the program goes on, the next try is in {(agent.next_start or now) - now:.1f} s")
                 return
             self.program.exempt.add(agent.pid)
             agent.tell({"t": "state", **self.state(), "exits": list(self._unseen)})
+            if self._reload_asked:  # while there was no agent, or of one that died before it did anything
+                agent.tell({"t": "asked", "what": "reload", "signal": int(_SIGHUP)})
             self._dirty = True
 
     def _reap(self, now: float) -> None:
@@ -264,6 +271,10 @@ class Keeper:
             self._agent.flush()
             for message in self._agent.receive():
                 self._act(message)
+        if self._agent.hung(now):
+            self._say("the agent gives no sign of life and is replaced; the program goes on")
+            self._agent.heard = None
+            self._agent.kill()
         self._terminal.relay(ready)
         moved = self.program.pump(now)
         if moved >= BUSY:

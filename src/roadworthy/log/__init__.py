@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from roadworthy.log.correlation import CorrelationContext, bind_session
     from roadworthy.log.fast import Logger, logger
+    from roadworthy.log.security import log_security_event, on_security_event
     from roadworthy.log.setup import Configured, configure, unconfigure
     from roadworthy.log.structlogs import add_correlation, configure_structlog, redact_event
 
@@ -19,7 +20,9 @@ _NAMES = {
     "bind_session": "correlation",
     "configure": "setup",
     "configure_structlog": "structlogs",
+    "log_security_event": "security",
     "logger": "fast",
+    "on_security_event": "security",
     "redact_event": "structlogs",
     "unconfigure": "setup",
 }
@@ -32,7 +35,9 @@ __all__ = [
     "bind_session",
     "configure",
     "configure_structlog",
+    "log_security_event",
     "logger",
+    "on_security_event",
     "redact_event",
     "unconfigure",
 ]

@@ -34,7 +34,7 @@ class Bound:
         self.trace = trace
         self.span = span
         self.flags = flags
-        self.shown: tuple[str, str] | None = None  # how it stands in a log line, once it was in one
+        self.shown: str | None = None  # how it stands in a log line, once it was in one
 
     def fields(self) -> dict[str, str]:
         """Return the identifiers that are known, by the names they have in a log entry."""
@@ -57,6 +57,14 @@ _process: list[Bound] = []
 def current() -> str:
     """Return the correlation identifier of this context, empty when there is none."""
     return _bound.get().correlation
+
+
+def known() -> Bound:
+    """Return what is bound, else the identifiers of this context's request, else :data:`NOTHING`."""
+    here = _bound.get()
+    if here.correlation or not _elsewhere:
+        return here
+    return _elsewhere[0]() or here
 
 
 def found() -> Bound:

@@ -117,29 +117,19 @@ class Logger:
                 bound = _bound()
                 if not bound.correlation:
                     bound = correlation.found()
-                known, told = bound.shown or line.show(bound)
-                recorder = hook.recorder
-                if not fields:
-                    rest: str | None = ""
-                elif recorder is None:
-                    rest = line.quick(fields, bound)
-                else:
-                    both = line.quick_both(fields, bound)
-                    if both is None:
-                        rest = None
-                    else:
-                        rest, plain = both
-                        told += plain
+                known = bound.shown or line.show(bound)
+                rest = line.quick(fields, bound) if fields else ""
                 if rest is not None:
                     now = wall_ns()
-                    made = f'{{"@timestamp":"{line.stamp(now)}{head.json}{message[0]}{known}{rest}}}\n'.encode()
+                    rest = known + rest
+                    made = f'{{"@timestamp":"{line.stamp(now)}{head.json}{message[0]}{rest}}}\n'.encode()
                     for write in pipe.everything:
                         write(made, now)
                     if level >= pipeline.ERROR:
                         for write in pipe.errors:
                             write(made, now)
-                    if recorder is not None:
-                        recorder(level, head.name, message[1], told, None)
+                    if hook.recorder is not None:
+                        hook.recorder(level, head.name, message[1], rest, now, None)
                     return
             self._slowly(pipe, head, message, fields)
         except Exception as error:
@@ -151,11 +141,12 @@ class Logger:
         error = raised(fields.get("exc_info")) if "exc_info" in fields else None
         bound = correlation.found()
         made = line.body(fields, error, here() if fields.get("stack_info") else None)
-        pipe.deliver(head, wall_ns(), message, bound, made)
+        now = wall_ns()
+        pipe.deliver(head, now, message, bound, made)
         if hook.recorder is not None:
-            named = (*line.shown_without(bound, made.replaced), *made.plain)
-            told = "".join([f"{line.US}{name}={value}" for name, value in named])
-            hook.recorder(head.level, head.name, message[1], told, error)
+            named = line.shown_without(bound, made.replaced)
+            told = "".join([f',"{name}":{text.quote(value)}' for name, value in named])
+            hook.recorder(head.level, head.name, message[1], told + "".join(made.json), now, error)
 
     def _head(self, level: int) -> Head:
         """Return what this level's entries share; looks whether the program has handlers between here and the root."""

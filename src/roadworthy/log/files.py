@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from _thread import allocate_lock
 from time import gmtime, strftime
 
 from roadworthy._clock import NS, wall_ns
@@ -30,6 +31,7 @@ STEP = 1 << 16
 """Bytes after which a writer looks at the file's size at the latest."""
 
 MODE = 0o640
+FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _busy: set[str] = set()
 
 
@@ -73,7 +75,7 @@ class RotatingFile(Direct):
         self._rules = rules
         self._first = 0.0
         self._missing = ""
-        self._looking = False
+        self._looking = allocate_lock()
 
     def open_now(self) -> None:
         """Open the file before the first line, so that what is wrong with it is told at the start."""
@@ -83,13 +85,16 @@ class RotatingFile(Direct):
 
     def look(self, now: int) -> None:
         """Go on with the file that has the name now, and move it on when that is due."""
-        if self._looking:
+        if not self._looking.acquire(blocking=False):
             return  # another thread does, or a signal handler logs while we do: what is open will do
-        self._looking = True
         try:
             self._look(now / NS)
         finally:
-            self._looking = False
+            self._looking.release()
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: the thread that was looking may be in the parent."""
+        self._looking = allocate_lock()
 
     def _look(self, seconds: float) -> None:
         try:
@@ -113,9 +118,22 @@ class RotatingFile(Direct):
     def _failed(self, error: OSError) -> None:
         if self.descriptor < 0 and self._missing:
             self.lose(self._missing)
-            self._looked = 0
+            self._due = 0
             return
         super()._failed(error)
+
+    def _closed(self, line: bytes) -> bool:
+        """Write a line while another thread is opening the file anew; return whether that went."""
+        try:
+            descriptor = os.open(self.name, FLAGS, MODE)
+        except OSError:
+            return False
+        try:
+            return os.write(descriptor, line) == len(line)
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         """Close the file; it is opened again with the next line."""
@@ -142,12 +160,11 @@ class RotatingFile(Direct):
         return ours if named is not None and os.path.samestat(ours, named) else None
 
     def _open(self) -> os.stat_result:
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
-            low = os.open(self.name, flags, MODE)
+            low = os.open(self.name, FLAGS, MODE)
         except FileNotFoundError:
             os.makedirs(self._directory, exist_ok=True)
-            low = os.open(self.name, flags, MODE)
+            low = os.open(self.name, FLAGS, MODE)
         found = os.fstat(low)
         if found.st_size and os.pread(low, 1, found.st_size - 1) != b"\n":
             self._torn = True  # whoever wrote last was cut off in the middle of a line
@@ -174,6 +191,7 @@ class RotatingFile(Direct):
                 found = os.stat(self.name)
                 if (found.st_dev, found.st_ino) == self._identity:  # else somebody was quicker
                     os.rename(self.name, free_name(self.name, now))
+                    self._open()
                     self._clean(now)
             finally:
                 os.close(lock)

@@ -9,10 +9,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    Recorder = Callable[[int, str, str, str, "BaseException | None"], object]
+    Recorder = Callable[[int, str, str, str, int, "BaseException | None"], object]
 
 recorder: Recorder | None = None
-"""Told of each entry of our own loggers: level, logger, text, fields (each after a unit separator), the error."""
+"""Told of each entry of our own loggers: level, logger, text, fields (JSON, after commas), wall ns, the error."""
 
 failed: Callable[[str, BaseException], bool] | None = None
 """The runtime's guard: counts and tells a failure of ours, and returns whether the exception must pass."""

@@ -28,6 +28,7 @@ _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 US = "\x1f"
 
 _at = (-1, "")
+_second = (-1, "")
 _strings = text._strings  # noqa: SLF001 - the hot path looks up by itself
 _keys = text._keys  # noqa: SLF001 - as above
 
@@ -52,12 +53,18 @@ def static(service: str, environment: str, pid: int) -> str:
 
 def stamp(now: int) -> str:
     """Return a time (nanoseconds since the epoch) as ISO 8601 in UTC with milliseconds, without the final ``Z``."""
-    global _at  # noqa: PLW0603 - replaced whole, so that threads need no lock
-    second = now // NS
+    global _at, _second  # noqa: PLW0603 - replaced whole, so that threads need no lock
+    millis = now // _MILLISECOND
     at = _at
-    if at[0] != second:
-        _at = at = second, strftime("%Y-%m-%dT%H:%M:%S.", gmtime(second))
-    return f"{at[1]}{now % NS // _MILLISECOND:03d}"
+    if at[0] == millis:
+        return at[1]
+    whole = now // NS
+    second = _second
+    if second[0] != whole:
+        _second = second = whole, strftime("%Y-%m-%dT%H:%M:%S.", gmtime(whole))
+    made = f"{second[1]}{millis % 1000:03d}"
+    _at = millis, made
+    return made
 
 
 class Body:
@@ -133,6 +140,8 @@ def quick(fields: Mapping[str, object], bound: Bound) -> str | None:
                 return None
         elif of is str:
             made += head + (_strings[given] if given in _strings else text.string(given))[0]  # type: ignore[arg-type]  # it is one
+        elif given is True or given is False:
+            made += f"{head}true" if given else f"{head}false"
         elif of is int and -_PLAIN_BELOW < given < _PLAIN_BELOW:  # type: ignore[operator]
             made += f"{head}{given}"
         else:
@@ -140,39 +149,10 @@ def quick(fields: Mapping[str, object], bound: Bound) -> str | None:
     return made
 
 
-def quick_both(fields: Mapping[str, object], bound: Bound) -> tuple[str, str] | None:
-    """Return what :func:`quick` does and, for the flight recorder, the same as text with unit separators."""
-    made = plain = ""
-    for name, given in fields.items():
-        head, kind, shown = _keys[name] if name in _keys else text.key(name)
-        of = given.__class__
-        if kind:
-            if kind == text.SECRET:
-                one = text.string(REDACTED)
-            elif kind == text.SESSION and not bound.session and of is str:
-                one = text.string(text.session_mark(given))  # type: ignore[arg-type]  # it is one
-            else:
-                return None
-        elif of is str:
-            one = _strings[given] if given in _strings else text.string(given)  # type: ignore[arg-type]  # it is one
-        elif of is int and -_PLAIN_BELOW < given < _PLAIN_BELOW:  # type: ignore[operator]
-            made += f"{head}{given}"
-            plain += f"{US}{shown}={given}"
-            continue
-        else:
-            one = text.value(given)
-        made += head + one[0]
-        plain += f"{US}{shown}={one[1]}"
-    return made, plain
-
-
-def show(bound: Bound) -> tuple[str, str]:
-    """Return the identifiers as they stand in a JSON line, and plain; remembered with them."""
-    named = bound.fields()
-    if bound.session:
-        named["session_id"] = text.session_mark(bound.session)
-    shown = "".join([f',"{name}":{text.quote(value)}' for name, value in named.items()])
-    bound.shown = made = shown, "".join([f"{US}{name}={value}" for name, value in named.items()])
+def show(bound: Bound) -> str:
+    """Return the identifiers as they stand in a JSON line; remembered with them."""
+    made = "".join([f',"{name}":{text.quote(value)}' for name, value in shown_without(bound, ())])
+    bound.shown = made
     return made
 
 

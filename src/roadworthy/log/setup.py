@@ -123,7 +123,8 @@ def configure(  # noqa: PLR0913 - one call sets up all of it, by keyword
         made.everything, made.errors, made.security = ((one.write,) for one in three)
         made.sinks += three
         paths = [one.name for one in three]
-        three[0].open_now()
+        for one in three:
+            one.open_now()
     if stream is not None:
         sink = for_stream(stream, made.told, queue)
         made.sinks.append(sink)

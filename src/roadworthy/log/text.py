@@ -88,14 +88,18 @@ def as_text(value: object) -> str:
 
 def string(value: str) -> tuple[str, str]:
     """Return a text as JSON and plain, both clean."""
-    found = _strings.get(value)
-    if found is None:
-        plain = clean(value)
-        found = quote(plain), plain
-        if len(value) <= _SHORT:
-            if len(_strings) >= _KEPT:
-                _strings.clear()
-            _strings[value] = found
+    if value in _strings:
+        return _strings[value]
+    plain = redact(value)
+    if not plain.isprintable():
+        plain = one_line(plain)
+    if len(plain) > LONGEST:
+        plain = plain[:LONGEST] + "…"
+    found = quote(plain), plain
+    if len(value) <= _SHORT:
+        if len(_strings) >= _KEPT:
+            _strings.clear()
+        _strings[value] = found
     return found
 
 

@@ -281,7 +281,10 @@ class Switch:
         if was_off != off:
             words = ("off", "on") if self.kind == "feature" else ("degraded", "normal")
             before, after = words if not off else words[::-1]
-            outward.tell("changed", self.kind, self.name, before, after, reason, {"source": source})
+            fields: dict[str, object] = {"source": source}
+            if off and (until := self.times()["until"]) is not None:
+                fields["until"] = until
+            outward.tell("changed", self.kind, self.name, before, after, reason, fields)
         outward.tell("declared")
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from roadworthy.config.places import Places, arena_root, places, run_root
 from roadworthy.errors import NotFound, NotRunning, Refused, RoadworthyError, Temporary, Unavailable, UsageError
 
 TIMEOUT = 5.0
+STREAM_TIMEOUT = 60.0
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 MOST_ANSWER = 64 * 1024 * 1024
 
@@ -54,6 +55,40 @@ class Agent:
         """Have something undone and return the JSON answer; raises as :meth:`post`."""
         return self._ask("DELETE", path, query)
 
+    def events(self, after: int = 1) -> Iterator[list[dict[str, Any]]]:
+        """Yield the flight recorder's events behind the running id ``after``, then each second what is new, for ever.
+
+        The first list is what the agent has kept, which may be nothing. Raises as :meth:`get`.
+        """
+        found = urlsplit(self.url)
+        connection = http.client.HTTPConnection(found.hostname or "127.0.0.1", found.port or 80, timeout=STREAM_TIMEOUT)
+        try:
+            headers = {"Authorization": f"Bearer {self.token}", "Last-Event-ID": str(after)}
+            connection.request("GET", "/api/events", headers=headers)
+            answer = connection.getresponse()
+            if answer.status != http.client.OK:
+                self._judge(answer.status, answer.read(MOST_ANSWER))
+            kind, first, shots = "", True, 0
+            while line := answer.readline(MOST_ANSWER):
+                name, _, data = line.decode("utf-8", "replace").rstrip("\n").partition(": ")
+                if name == "event":
+                    kind = data
+                    shots += kind == "snapshot"
+                    if first and shots > 1:  # a second has passed and it has told of none: there were none
+                        first = False
+                        yield []
+                elif name == "data" and kind == "events":
+                    first = False
+                    yield json.loads(data)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise Unavailable(
+                f"the agent of {self.app} does not answer at {self.url}",
+                why=f"{type(error).__name__}: {error}".rstrip(": ") + ".",
+                hint="It is restarted by itself; ask again in a few seconds.",
+            ) from error
+        finally:
+            connection.close()
+
     def _ask(self, method: str, path: str, query: Mapping[str, object]) -> Any:  # noqa: ANN401 - any JSON value
         found = urlsplit(self.url)
         if query:
@@ -70,7 +105,7 @@ class Agent:
             raise Unavailable(
                 f"the agent of {self.app} does not answer at {self.url}",
                 why=f"{type(error).__name__}: {error}".rstrip(": ") + ".",
-                hint="It is restarted by itself; ask again in a few seconds.",
+                hint="It is restarted by itself, one that hangs after half a minute; ask again then.",
             ) from error
         finally:
             connection.close()

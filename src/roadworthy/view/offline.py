@@ -47,7 +47,10 @@ def snapshot(place: Places) -> Snapshot:
     now, now_ns = _clock.wall(), _clock.monotonic_ns()
     readers, broken = _open(place)
     keeper = _keeper(place)
-    if not readers and keeper is None:
+    workers = [_worker(reader, now) for reader in readers if not reader.flags & FLAG_DESCENDANT]
+    workers += _without_arena(place, {one.slot for one in workers if one.state is not WorkerState.EXITED}, now, now_ns)
+    running = sum(one.state is not WorkerState.EXITED for one in workers)
+    if not readers and keeper is None and not running:
         raise NotRunning(
             f"no application {place.app!r} is running",
             why="It has no arena and no keeper.",
@@ -66,8 +69,8 @@ def snapshot(place: Places) -> Snapshot:
             tick=0,
             mono_ns=now_ns,
             started=_started(readers, keeper, now),
-            verdict=_verdict(living, readers, broken, now),
-            workers=tuple(_worker(reader, now) for reader in readers if not reader.flags & FLAG_DESCENDANT),
+            verdict=_verdict(len(readers), max(len(living), running), broken, now),
+            workers=tuple(workers),
             series=series,
             operations=_operations(series, in_flight, now_ns / NS),
             in_flight=in_flight,
@@ -104,10 +107,11 @@ def _started(readers: list[Reader], keeper: dict[str, Any] | None, now: float) -
     return min((reader.created_wall_ns / NS for reader in readers), default=now)
 
 
-def _verdict(living: list[Reader], readers: list[Reader], broken: list[str], now: float) -> Verdict:
+def _verdict(arenas: int, living: int, broken: list[str], now: float) -> Verdict:
+    """Return the verdict nobody has judged: ``arenas`` were found, ``living`` processes of the program run."""
     findings = tuple(Finding("arena", Status.UNKNOWN, what, Severity.ERROR) for what in broken)
     if living:
-        reason = f"no agent: {len(living)} of {len(readers)} processes with an arena are running, nobody judges them"
+        reason = f"no agent: {living} of its processes are running, {arenas} arenas were found, nobody judges them"
     else:
         reason = "no agent, and no process of it is running"
     return Verdict(Status.UNKNOWN, reason, now, findings, live=bool(living), ready=False, started=False)
@@ -142,6 +146,32 @@ def _worker(reader: Reader, now: float) -> Worker:
         restarts=max(0, reader.generation - 1),
         injected=None,
     )
+
+
+def _without_arena(place: Places, shown: set[int], now: float, now_ns: int) -> list[Worker]:
+    """Return the workers of the keeper's file that run and of which no arena tells: programs in other languages."""
+    index = client.read_json(place.run / "keeper.json") or {}
+    try:
+        rows = [{**row, "boot_id": index.get("boot_id")} for row in index.get("slots", ())]
+        return [
+            Worker(
+                slot=row["slot"],
+                generation=row["generation"],
+                pid=row["pid"],
+                state=WorkerState.STARTING,
+                since=now - max(0.0, (now_ns - row["started_ns"]) / NS),
+                started=now - max(0.0, (now_ns - row["started_ns"]) / NS),
+                liveness=Liveness.UNKNOWN,
+                reason="no agent: running, it has no arena that could tell more",
+                resources=Resources(),
+                restarts=max(0, row["generation"] - 1),
+                injected=None,
+            )
+            for row in rows
+            if row["slot"] not in shown and client.alive(row)
+        ]
+    except (KeyError, TypeError):
+        return []  # no keeper of this version wrote that
 
 
 def _in_flight(reader: Reader, now_ns: int) -> list[InFlight]:

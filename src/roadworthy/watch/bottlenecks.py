@@ -15,7 +15,9 @@ MOST: Final = 10
 TRIVIAL: Final = 0.001
 """Seconds below which measuring single runs says little (MON-23)."""
 
-TRIVIAL_RATE: Final = 1.0
+TRIVIAL_RATE: Final = 10.0
+"""Runs a second from which on they are many: fewer cost too little for an advice."""
+
 LEAST_RUNS: Final = 20
 HEAVY_SHARE: Final = 0.2
 TAIL: Final = 10.0

@@ -59,3 +59,30 @@ def busy_machine(points: Points) -> Finding | None:
         return None
     reason = f"{mean:.0f} % busy in the mean over 5 min, above {BUSY_PERCENT:.0f} %"
     return Finding("system CPU", Status.OK, reason, Severity.WARNING)
+
+
+def busy_program(points: Points, warning: float, critical: float) -> Finding | None:
+    """Return the warning that the program used more of the CPU it has than a threshold, in the mean of five minutes."""
+    told = [(at, value) for at, value in points if value is not None]
+    recent = [pair for pair in told if pair[0] >= told[-1][0] - BUSY_SECONDS]
+    if not recent or recent[-1][0] - recent[0][0] < BUSY_SECONDS * 0.9:
+        return None
+    mean = sum(value for _, value in recent) / len(recent)
+    return _over("program CPU", mean, warning, critical, f"{mean:.0f} % of the CPU it has, in the mean over 5 min", "%")
+
+
+def large_worker(rss: float | None, warning: float, critical: float) -> Finding | None:
+    """Return the warning that the largest worker has more memory than a threshold (MB of 1000 x 1000 bytes)."""
+    if rss is None:
+        return None
+    size = rss / 1e6
+    return _over("worker memory", size, warning, critical, f"the largest worker has {size:.0f} MB", "MB")
+
+
+def _over(subject: str, value: float, warning: float, critical: float, said: str, unit: str) -> Finding | None:
+    if value <= min(warning, critical):
+        return None
+    bad = value > critical
+    limit = f"{critical if bad else warning:g} {unit}"
+    reason = f"{said}, above {limit} ({'critical' if bad else 'warning'})"
+    return Finding(subject, Status.OK, reason, Severity.CRITICAL if bad else Severity.WARNING)

@@ -55,6 +55,8 @@ class _Memory:
     error_at: float | None = None
     reason: str = ""
     since: float | None = None
+    until: float | None = None
+    by: str = ""
     off: float | None = None
     restart: bool = False
     told: float | None = None
@@ -109,6 +111,7 @@ class Dependencies:
         told = event.fields
         if "to" in told:
             found.since, found.reason = event.at, told.get("reason", "")
+            found.until, found.by = finite(told.get("until")), told.get("source", "")
         error = told.get("error", "") or (event.text if event.level in {"error", "critical"} else "")
         if kind == "service" and error:
             found.error, found.error_at = error, event.at
@@ -184,10 +187,11 @@ class Dependencies:
             off = told["off"]
         if not off:
             return FeatureSummary(name, off, since=memory.since)
-        said = told or {}
-        since = finite(said.get("since")) or memory.since
-        reason = text(said.get("reason") or memory.reason)
-        return FeatureSummary(name, off, reason, since, finite(said.get("until")), _who(said))
+        if told is None or told.get("off") is not True:  # its process has not told that it is off, but an event has
+            return FeatureSummary(name, off, memory.reason, memory.since, memory.until, memory.by or PROGRAM)
+        since = finite(told.get("since")) or memory.since
+        reason = text(told.get("reason") or memory.reason)
+        return FeatureSummary(name, off, reason, since, finite(told.get("until")), _who(told))
 
 
 def findings(services: Iterable[ServiceSummary], features: Iterable[FeatureSummary]) -> Iterable[Finding]:

@@ -2,6 +2,7 @@
 
 import itertools
 
+import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
@@ -26,15 +27,23 @@ WRITABLE = [kind for kind in PLACES if kind not in {"env", "systemd_credentials"
 def moto():
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
+    address = "http://{}:{}".format(*server.get_host_and_port())
+    client = boto3.client(
+        "secretsmanager",
+        endpoint_url=address,
+        region_name="eu-central-1",
+        aws_access_key_id="testing",
+        aws_secret_access_key="testing",
+    )
+    yield address, client
+    client.close()
     server.stop()
 
 
 @pytest.fixture(params=list(PLACES))
 def place(request, tmp_path, monkeypatch):
     (tmp_path / "project").mkdir()
-    extra = [request.getfixturevalue("moto")] if request.param == "aws_secrets_manager" else []
+    extra = request.getfixturevalue("moto") if request.param == "aws_secrets_manager" else ()
     made = PLACES[request.param](tmp_path, *extra)
     if request.param == "azure_key_vault":
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(made.server.certificate))

@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
+from roadworthy import _known
 from roadworthy.errors import Unavailable
+from roadworthy.log.redact import redact
 from unit.agent.test_states_control import HELLO, served, until
 
 PARTS = {
@@ -81,3 +83,18 @@ def test_a_process_that_dies_while_it_recovers_has_not_recovered(tmp_path):
             await asked
 
     served(tmp_path, act)
+
+
+def test_secret_values_that_a_program_tells_are_taken_out_of_what_it_prints_and_nonsense_is_none(tmp_path):
+    _known.forget()
+
+    async def act(control, connect):
+        app = await connect()
+        await app.tell(HELLO)
+        await app.tell({"known": ["kingfisher-no-5", 7, None, {}, ""]})
+        await app.tell({"known": "nonsense"})
+        await until(lambda: redact("it is kingfisher-no-5") == "it is [redacted]")
+        assert _known.values == ("kingfisher-no-5",)
+
+    served(tmp_path, act)
+    _known.forget()

@@ -16,7 +16,7 @@ from roadworthy.agent.history.sqlite import SqliteHistory
 from roadworthy.agent.loop import Agent
 from roadworthy.arena.writer import Arena
 from roadworthy.config.places import make, places
-from roadworthy.config.values import HangPolicy, RunSettings
+from roadworthy.config.values import HangPolicy, RunSettings, Thresholds
 from roadworthy.errors import Exhausted
 from roadworthy.types import EventKind, Liveness, Status, WorkerState
 from roadworthy.watch.gauges import KEYS
@@ -431,3 +431,27 @@ def test_a_keeper_that_died_is_a_finding_for_as_long_as_the_agent_lives(made):
         assert snapshot.keeper_pid is None
         assert snapshot.verdict.status is Status.DEGRADED
         assert any("the keeper has died" in finding.reason for finding in snapshot.verdict.findings)
+
+
+def test_checks_that_are_switched_off_do_not_run(made):
+    agent = made(Crew(None), checks_on=False)
+
+    async def ticks():
+        agent.tick()
+        off = len(agent._checks._tasks)
+        agent.follow(replace(agent.settings, checks_on=True))
+        agent.tick()
+        on = len(agent._checks._tasks)
+        await agent._checks.close()
+        return off, on
+
+    assert asyncio.run(ticks()) == (0, 3)
+
+
+def test_changed_settings_are_followed_at_once(made):
+    agent = made(Crew(None))
+    hang = HangPolicy(after=99.0)
+    agent.follow(replace(agent.settings, hang=hang, check_every=7.0, thresholds=Thresholds(cpu_warning=1.0)))
+    assert agent._vitals._limits.after == 99.0
+    assert agent._outlook.thresholds.cpu_warning == 1.0
+    assert {one.name: one.every for one in agent._checks.results()} == {"disk": 7.0, "memory": 7.0, "directories": 7.0}

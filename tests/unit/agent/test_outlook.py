@@ -8,6 +8,7 @@ import pytest
 
 from roadworthy.agent.baselines import Baselines
 from roadworthy.agent.outlook import EVERY, Outlook, size
+from roadworthy.config.values import Thresholds
 from roadworthy.errors import Unavailable
 from roadworthy.types import Overhead
 from roadworthy.watch.baseline import take
@@ -96,3 +97,21 @@ def test_a_baseline_is_kept_and_a_broken_file_is_told(tmp_path):
     (tmp_path / "baseline.json").write_text("[]")
     with pytest.raises(Unavailable, match="cannot be read"):
         kept.load()
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "subjects"),
+    [
+        (Thresholds(), set()),
+        (Thresholds(cpu_warning=1.0, memory_warning=1.0), {"program CPU", "worker memory"}),
+        (Thresholds(cpu_warning=1.0, memory_warning=1.0, on=False), set()),
+    ],
+)
+def test_thresholds_are_those_of_the_settings(thresholds, subjects):
+    snapshot = quiet()
+    assert snapshot.system.cpus
+    assert any(worker.resources.rss for worker in snapshot.workers)
+    busy = [(NOW - 360 + 60 * minute, 4.0 * snapshot.system.cpus) for minute in range(7)]
+    outlook = Outlook(past(app_cpu_percent=busy), [])
+    outlook.thresholds = thresholds
+    assert {one.subject for one in outlook.look(snapshot).findings} == subjects

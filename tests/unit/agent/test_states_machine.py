@@ -166,11 +166,12 @@ Keeper.TestCase.settings = settings(max_examples=60, stateful_step_count=30, dea
 TestSupervisor = Keeper.TestCase
 
 
-def supervised(**given):
+def supervised(remember=None, turns=(), **given):
     sent = []
     run = RunSettings(app="x", command=("x",), cwd="/", **given)
     now = [1000.0]
-    return Supervisor(run, sent.append, chance=lambda: 0.5, clock=lambda: now[0]), sent
+    told = {"remember": remember, "turns": turns}
+    return Supervisor(run, sent.append, chance=lambda: 0.5, clock=lambda: now[0], **told), sent
 
 
 def row(slot=0, generation=1, state="running", **more):
@@ -220,6 +221,29 @@ def test_an_agent_that_comes_back_during_a_reload_goes_on_with_it():
     one.observe([seen(0, 102)], 1011.0)
     one.tick(1014.0)
     assert [command["generation"] for command in sent if command["do"] == "stop"] == [1]
+
+
+LISTEN = {"host": "h", "port": 1}
+
+
+def test_a_reload_that_its_agent_did_not_live_to_finish_is_finished_by_the_next_one():
+    told = []
+    one, sent = supervised(workers=3, remember=told.append)
+    rows = [row(slot=slot, pid=200 + slot) for slot in range(3)]
+    one.handle(state(*rows, listen=LISTEN), 1010.0)
+    one.observe([seen(slot, 200 + slot) for slot in range(3)], 1011.0)
+    one.request("reload", now=1012.0)
+    assert [(command["slot"], command["generation"]) for command in sent] == [(0, 2)]
+    assert told == [((1, 201, 7), (2, 202, 7))]
+
+    heir, sent = supervised(workers=3, turns=told[-1], remember=told.append)
+    replaced = row(slot=2, pid=302, generation=2)  # by somebody else meanwhile: its turn is over
+    heir.handle(state(row(slot=0, pid=300, generation=2), rows[1], replaced, listen=LISTEN), 1020.0)
+    assert sent == [], "nobody knows yet whether its turn's process is ready"
+    heir.observe([seen(0, 300), seen(1, 201), seen(2, 302)], 1021.0)
+    heir.tick(1022.0)
+    assert [(command["slot"], command["generation"]) for command in sent if command["do"] == "start"] == [(1, 2)]
+    assert told[-1] == ()
 
 
 def test_a_finished_program_ends_the_keeper_with_its_status():

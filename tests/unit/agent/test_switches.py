@@ -6,9 +6,9 @@ import stat
 
 import pytest
 
-from roadworthy.agent import trail
 from roadworthy.agent.switches import FEATURES, FILE, MOST, ON, POLICIES, RESET, RESET_FOR, SERVICES, Switches
 from roadworthy.errors import Exhausted, Unavailable
+from roadworthy.log import trail
 from roadworthy.watch.policies import Held
 
 NOW = 1_795_000_000.0
@@ -128,14 +128,14 @@ def test_the_trail_is_lines_that_only_we_may_read(tmp_path):
     path = tmp_path / trail.FILE
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["at"] for line in lines] == [0, 1, 2]
-    assert list(lines[0]) == ["at", "actor", "act", "target", "reason", "result"]
+    assert list(lines[0])[:6] == ["at", "actor", "act", "target", "reason", "result"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_a_line_that_was_cut_off_does_not_spoil_the_next(tmp_path):
     (tmp_path / trail.FILE).write_text('{"at": 1')
     trail.append(tmp_path, {"at": 2})
-    assert json.loads((tmp_path / trail.FILE).read_text().splitlines()[1])["at"] == 2
+    assert json.loads((tmp_path / trail.FILE).read_text().splitlines()[-1])["at"] == 2
 
 
 def test_a_trail_that_is_a_link_to_elsewhere_is_refused(tmp_path):

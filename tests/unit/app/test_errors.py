@@ -63,6 +63,26 @@ def test_line_numbers_do_not_matter():
     assert len(found) == 1
 
 
+class Frame:
+    """As much of a traceback as walking past it needs; its frame must not be asked for."""
+
+    def __init__(self, number, tb_next):
+        self.number, self.tb_next = number, tb_next
+
+
+@pytest.mark.parametrize(
+    ("depth", "most", "first"), [(0, 3, None), (2, 3, 0), (3, 3, 0), (4, 3, 1), (100_000, 3, 99_997)]
+)
+def test_of_a_deep_traceback_only_the_last_frames_are_looked_at(depth, most, first):
+    trace = None
+    for number in reversed(range(depth)):
+        trace = Frame(number, trace)
+    found = errors.last_frames(trace, most)
+    assert (found and found.number) == first
+    while trace is not None:
+        trace = trace.tb_next  # taken apart from its beginning: freeing it as a whole would recurse
+
+
 def test_the_depth_of_a_recursion_does_not_matter():
     assert errors.fingerprint(raised(recurse, 3)) == errors.fingerprint(raised(recurse, 300))
 

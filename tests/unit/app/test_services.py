@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from roadworthy.app import services, socket, start
+from roadworthy.app import pulse, services, socket, start
 from roadworthy.resilience import CircuitBreakerConfig, outward
 from roadworthy.resilience.degrade import degradation_manager
 from roadworthy.resilience.feature import feature, forget
@@ -16,7 +16,10 @@ from roadworthy.resilience.recover.context import ErrorContext, RecoveryAction
 
 
 @pytest.fixture(autouse=True)
-def fresh():
+def fresh(monkeypatch):
+    """Nothing remembered, and nobody but the test looks after things: our own thread would do so at its own time."""
+    monkeypatch.setattr(services, "_begin", lambda: None)
+    pulse._duties.pop("services", None)
     forget()
     managers.forget()
     outward.attach(None)
@@ -124,7 +127,7 @@ def test_a_recovery_is_counted_by_what_the_next_call_proved(seen):
 def test_a_security_error_is_an_event_of_its_own(seen):
     managers.get_error_recovery().handle_error(PermissionError(), ErrorContext("files", "open"))
     [event] = [one for one in seen.events("log") if one.source == "security"]
-    assert event.text.startswith("security: permission_denied: PermissionError in files")
+    assert event.text.startswith("security: permission_denied: PermissionError")
 
 
 def test_the_agent_is_told_of_services_and_may_have_them_recovered():

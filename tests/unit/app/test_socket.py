@@ -10,8 +10,10 @@ import threading
 import pytest
 
 import roadworthy as rw
-from roadworthy.app import checks, guard, pulse, runs
+from roadworthy import _known
+from roadworthy.app import checks, guard, pulse, runs, start
 from roadworthy.app import socket as agent_socket
+from roadworthy.types import Secret
 
 LONG = 30.0
 """Seconds after which a test gives up waiting for something that comes at once."""
@@ -479,3 +481,54 @@ def test_without_an_agent_there_is_no_connection_and_no_import(program, tmp_path
         ROADWORTHY_ARENA_DIR=str(tmp_path / "arenas"),
     )
     assert done.stdout == "[]\n"
+
+
+def test_the_agent_is_told_of_secret_values_and_of_new_ones_once():
+    _known.forget()
+    _known.add("kingfisher-1")
+    far = Far()
+    try:
+        assert far.read() == {"known": ["kingfisher-1"]}
+        _known.add("kingfisher-no-2")
+        far.talk.turn(0)
+        assert far.read() == {"known": ["kingfisher-1", "kingfisher-no-2"]}
+        far.talk.turn(0)
+        far.talk.tell({"id": 1})
+        assert far.read() == {"id": 1}
+    finally:
+        far.close()
+        _known.forget()
+
+
+def test_no_more_secret_values_are_told_than_a_message_holds():
+    _known.forget()
+    for number in range(12):
+        _known.add(f"{number:02d}" * (_known.LONGEST // 2))
+    far = Far()
+    try:
+        assert sum(map(len, far.read()["known"])) <= agent_socket.MOST_KNOWN
+    finally:
+        far.close()
+        _known.forget()
+
+
+def test_a_secret_has_the_agent_told_where_there_is_one(monkeypatch):
+    told = []
+    monkeypatch.setattr(agent_socket, "declared", lambda: told.append(True))
+    monkeypatch.setattr(_known, "listeners", [start._tell_secret])
+    Secret("kingfisher-no-3")
+    Secret("kingfisher-no-3")
+    assert told == [True]
+    _known.forget()
+
+
+def test_a_secret_is_made_whatever_goes_wrong_with_telling_it(monkeypatch):
+    def broken():
+        raise RuntimeError
+
+    monkeypatch.setattr(agent_socket, "declared", broken)
+    monkeypatch.setattr(_known, "listeners", [start._tell_secret])
+    monkeypatch.setattr(guard, "report", lambda *_: None)
+    monkeypatch.setattr(guard, "failed", lambda *_: False)
+    assert Secret("kingfisher-no-4").reveal() == "kingfisher-no-4"
+    _known.forget()

@@ -5,15 +5,16 @@ from __future__ import annotations
 import pytest
 
 from roadworthy import _clock
-from roadworthy.cli import report, settings
+from roadworthy.cli import configured, report, settings
+from roadworthy.config.load import load
 from roadworthy.config.values import RunSettings
 from roadworthy.errors import UsageError
 
 
-def test_sampled_errors_are_warned_about(capsys):
-    assert settings.error_sampling(1.0) == 1.0
+def test_sampled_errors_are_warned_about(tmp_path, capsys):
+    configured.told(load(tmp_path, {}))
     assert capsys.readouterr().err == ""
-    assert settings.error_sampling(0.5) == 0.5
+    configured.told(load(tmp_path, {"ROADWORTHY_SAMPLE_ERRORS": "0.5"}).require())
     assert "some errors will be counted and not kept" in capsys.readouterr().err
 
 

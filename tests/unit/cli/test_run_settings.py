@@ -9,10 +9,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from roadworthy.cli import command, daemon, settings
+from roadworthy.cli import command, configured, daemon, settings
 from roadworthy.cli.command import Python
 from roadworthy.cli.main import VERBS, LazyGroup, root
 from roadworthy.cli.run import run
+from roadworthy.config import duration
+from roadworthy.config.load import load
+from roadworthy.config.reference import reference
 from roadworthy.config.values import RunSettings
 from roadworthy.errors import ConfigurationError, Unavailable, UsageError
 
@@ -211,9 +214,9 @@ def options(*arguments, env=None):
 @pytest.mark.parametrize(
     ("env", "arguments", "port", "workers", "level"),
     [
-        ({}, [], None, 1, None),
+        ({}, [], None, 1, ""),
         ({"PORT": "8001", "WORKERS": "3", "LOG_LEVEL": "INFO"}, [], 8001, 3, "info"),
-        ({"PORT": "8001", "ROADWORTHY_PORT": "8002"}, [], 8002, 1, None),
+        ({"PORT": "8001", "ROADWORTHY_PORT": "8002"}, [], 8002, 1, ""),
         (
             {"PORT": "8001", "WORKERS": "3", "LOG_LEVEL": "INFO"},
             ["--port", "1", "--workers", "2", "--log-level", "debug"],
@@ -224,14 +227,35 @@ def options(*arguments, env=None):
     ],
 )
 def test_an_option_goes_before_the_environment_and_that_before_the_default(
-    monkeypatch, env, arguments, port, workers, level
+    monkeypatch, tmp_path, env, arguments, port, workers, level
 ):
     for name in ("PORT", "WORKERS", "LOG_LEVEL", "ROADWORTHY_PORT", "ROADWORTHY_WORKERS", "ROADWORTHY_LOG_LEVEL"):
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    found = options(*arguments)
-    assert (found["port"], found["workers"], found["log_level"]) == (port, workers, level)
+    context = run.make_context("run", [*arguments, "--", "prog"])
+    loaded = configured.configuration(tmp_path, configured.options(context)).require()
+    made = configured.run_settings(loaded, ("prog",))
+    assert (made.port, made.workers, made.log_level) == (port, workers, level)
+
+
+def test_the_defaults_that_help_shows_are_those_of_the_schema():
+    shown = {param.opts[0]: param.default for param in run.params if isinstance(param, click.Option)}
+    for key in reference().by_name.values():
+        value = shown.get(key.flag)
+        if not isinstance(value, str | int | float) or value == "":
+            continue  # it is not shown
+        if key.kind in {"duration", "milliseconds"}:
+            scale = 1000 if key.kind == "milliseconds" else 1
+            wanted = key.default if key.kind == "milliseconds" else duration.seconds_in(key.default)
+            assert duration.seconds_in(value) * scale == wanted
+        else:
+            assert value == key.default, key.name
+
+
+def test_without_any_source_run_has_the_defaults_of_its_values(tmp_path):
+    loaded = load(tmp_path, {}).require()
+    assert configured.run_settings(loaded, ("prog",)) == RunSettings("", ("prog",), str(tmp_path))
 
 
 @pytest.mark.parametrize(

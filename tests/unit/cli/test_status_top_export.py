@@ -271,6 +271,23 @@ def test_status_without_an_agent_says_so_and_is_no_success(arena):
     assert "checkout" in output
 
 
+def test_without_keeper_agent_and_arena_a_living_worker_is_still_shown(home):
+    place = make(places("shop"))
+    row = {
+        "slot": 0, "generation": 3, "pid": os.getpid(), "start_ticks": start_ticks(os.getpid()), "started_ns": 1,
+        "state": "running",
+    }  # fmt: skip
+    gone = {**row, "slot": 1, "start_ticks": 1}
+    index = {"boot_id": boot_id(), "pid": os.getpid(), "start_ticks": 1, "slots": [row, gone]}
+    (place.run / "keeper.json").write_text(json.dumps(index))
+    seen = offline.snapshot(place)
+    assert [(one.slot, one.pid, one.restarts) for one in seen.workers] == [(0, os.getpid(), 2)]
+    assert (seen.verdict.live, seen.verdict.ready) == (True, False)
+    (place.run / "keeper.json").write_text(json.dumps({**index, "slots": [gone]}))
+    with pytest.raises(NotRunning, match="no application 'shop' is running"):
+        offline.snapshot(place)
+
+
 def test_a_broken_arena_is_told_and_the_others_are_read(arena):
     (arena.arena / "00000000-1-1-0.arena").write_bytes(b"RWARENA1" + b"\1" * 5000)
     seen = offline.snapshot(arena)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import heapq
 import importlib
 import itertools
 import json
 import logging
+import os
 import random
 import signal
 import struct
@@ -20,6 +22,8 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from roadworthy.resilience import RecoveryAction, degradation_manager, feature, outward, recovery
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 PARTS = ("actor", "art", "body", "config", "film", "main", "mind", "misbehave", "world")
@@ -53,7 +57,7 @@ class Notes:
 
 
 def load():
-    """Import the film against a fake roadworthy and leave sys.modules as it was."""
+    """Import the film against a fake roadworthy, but the real resilience; leave sys.modules as it was."""
     notes = Notes()
     names = "start loop counter gauge histogram timer error usage heartbeat progress check".split()  # noqa: SIM905
     fake = SimpleNamespace(
@@ -75,8 +79,14 @@ movie = load()
 
 
 @pytest.fixture(autouse=True)
-def notes():
+def notes(monkeypatch):
+    """Begin each test with nothing noted, no feature and no error recovery, and nobody who listens to them."""
     movie.notes.calls.clear()
+    monkeypatch.setattr(importlib.import_module("roadworthy.resilience.feature"), "_features", {})
+    monkeypatch.setattr(importlib.import_module("roadworthy.resilience.recover.manager"), "_shared", None)
+    monkeypatch.setattr(degradation_manager, "_switches", {})
+    monkeypatch.setattr(outward, "listener", None)
+    monkeypatch.setattr(outward, "_first_use", [])
     return movie.notes
 
 
@@ -619,12 +629,74 @@ def test_two_films_of_one_seed_are_the_same(make_film, tmp_path):
     assert frames[0] == frames[1]
 
 
-def test_a_failing_frame_is_reported_and_the_film_goes_on(make_film, notes):
+def test_a_failing_frame_is_brought_to_error_recovery_and_the_film_goes_on(make_film):
     film = make_film()
     film.faults.order(movie.misbehave.parse("errors"))
     film.run(60)
     assert (film.frame, film.failures, film.turn) == (60, 6, 4)
-    assert [type(exc) for (exc,) in notes.of("error")] == [movie.misbehave.Injected] * 6
+    summary = recovery.get_error_recovery().summary()
+    assert summary["by_component"] == {"main_heartbeat": 6}
+    assert {(each["operation"], each["type"]) for each in summary["recent"]} == {("run_loop", "Injected")}
+    assert [(each["frame"], each.get("turn", 0)) for each in reversed(summary["recent"])] == [
+        (1, 0), (11, 0), (21, 1), (31, 2), (41, 2), (51, 3),
+    ]  # fmt: skip
+    assert [group["in_a_row"] for group in summary["groups"]] == [0], "each was followed by a frame that came through"
+
+
+def test_the_advice_to_shut_down_ends_the_loop(make_film, monkeypatch):
+    film = make_film()
+    film.faults.order(movie.misbehave.parse("errors"))
+    asked = []
+
+    def advise(_manager, error, *context):
+        asked.append((type(error), *context))
+        return RecoveryAction.SHUTDOWN
+
+    monkeypatch.setattr(recovery.ErrorRecoveryManager, "handle_error_with_context", advise)
+    film.run(60)
+    assert (film.frame, film.running) == (1, False)
+    assert asked == [(movie.misbehave.Injected, "main_heartbeat", "run_loop", 0, 1)]
+
+
+def test_what_no_new_process_cured_shuts_a_critical_film_down(make_film, monkeypatch):
+    recovery.get_error_recovery().critical("main_heartbeat")
+    film = make_film()
+    monkeypatch.setattr(film.body, "draw", lambda *_: {}["missing"])
+    film.run(1000)
+    assert not film.running
+    assert film.failures < movie.main.FAILURES_IN_A_ROW
+
+
+def test_on_a_full_disk_the_film_does_without_its_pictures_until_there_is_room_again(make_film, monkeypatch, clock):
+    recovery.get_error_recovery().shed("pictures")
+    film = make_film()
+    tried = []
+
+    def full():
+        tried.append(clock.now)
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(film.body, "save_frame", full)
+    film.run(300)
+    assert (film.frame, film.failures, len(tried)) == (300, 1, 1), "five seconds, and the full disk was met once"
+    assert feature("pictures").reason == "the disk is full"
+    feature("pictures").on()
+    monkeypatch.setattr(film.body, "save_frame", lambda: tried.append(clock.now))
+    film.run(420)
+    assert len(tried) >= 2
+    assert film.failures == 1
+
+
+def test_without_pictures_a_scene_ends_without_a_film(make_film, monkeypatch):
+    film = make_film()
+    saved = []
+    monkeypatch.setattr(film.body, "save_film", lambda: saved.append(film.scene.number))
+    feature("pictures").off(reason="a test")
+    film._close(reached=True)
+    feature("pictures").on()
+    film._close(reached=True)
+    assert saved == [2]
+    assert film.scene.number == 3
 
 
 def test_too_many_failing_frames_in_a_row_end_the_film(make_film, monkeypatch):
@@ -768,6 +840,26 @@ def test_a_run_writes_frame_film_and_state_and_says_how_fast_it_was(quiet_main, 
         "first scene opened",
     ]
     assert len(notes.of("ready")) == 1
+
+
+def test_error_recovery_is_set_up_before_monitoring_and_monitoring_before_the_parts(quiet_main, tmp_path, monkeypatch):
+    order = []
+    monkeypatch.setattr(movie.main, "initialize_error_recovery", lambda: order.append("recovery") or order_of_recovery)
+    monkeypatch.setattr(movie.main.rw, "start", lambda _name: order.append("monitoring"))
+    monkeypatch.setattr(movie.main, "grow", lambda *_: order.append("parts") or 1 / 0)
+    order_of_recovery = recovery.ErrorRecoveryManager()
+    with pytest.raises(ZeroDivisionError):
+        movie.main.main(["--out", str(tmp_path / "out"), "--frames", "1"])
+    assert [step for step, _ in itertools.groupby(order)] == ["recovery", "monitoring", "recovery", "parts"]
+
+
+@pytest.mark.parametrize(("setting", "recorded"), [("true", True), ("false", False)])
+def test_monitoring_is_obeyed(quiet_main, tmp_path, monkeypatch, notes, setting, recorded):
+    monkeypatch.setenv("MOVIE_MONITORING", setting)
+    monkeypatch.setenv("ROADWORTHY_ENABLED", "1")
+    assert movie.main.main(["--out", str(tmp_path / "out"), "--frames", "3", "--uncapped"]) == 0
+    assert bool(notes.of("start")) is recorded
+    assert (os.environ["ROADWORTHY_ENABLED"] != "0") is recorded
 
 
 def test_the_readiness_check_tells_how_full_the_directory_is_and_fails_without_it(tmp_path):

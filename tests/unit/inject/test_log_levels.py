@@ -100,3 +100,18 @@ def test_while_nothing_differs_nothing_is_done(loggers, monkeypatch):
 def test_what_makes_no_sense_changes_nothing(loggers, asked):
     log_levels.told({"log_levels": asked})
     assert loggers["levels.a"].level == logging.NOTSET
+
+
+@pytest.mark.parametrize(
+    ("until", "kept"),
+    [
+        (None, {"a": "DEBUG", "b": "DEBUG"}),
+        ({"a": [1000.0, ""]}, {"a": "DEBUG", "b": "DEBUG"}),
+        ({"a": [900.0, ""]}, {"b": "DEBUG"}),
+        ({"a": [900.0, "INFO"], "b": [2000.0, ""]}, {"a": "INFO", "b": "DEBUG"}),
+        ({"a": 7, "c": ["x", ""]}, {"a": "DEBUG", "b": "DEBUG"}),
+    ],
+)
+def test_a_level_whose_time_is_over_is_not_in_force_also_without_an_agent(until, kept):
+    assert log_levels.in_force({"a": "DEBUG", "b": "DEBUG"}, until, 1000.0) == kept
+    assert log_levels.in_force(None, until, 1000.0) is None

@@ -14,6 +14,7 @@ from roadworthy.app.inject import patch
 from roadworthy.app.integrations import logs, series
 from roadworthy.arena import reader
 from roadworthy.arena.writer import Arena
+from roadworthy.log import hook, security
 
 
 @pytest.fixture
@@ -124,6 +125,24 @@ def test_structlogs_event_dictionary_is_told_by_its_event(watched):
 @pytest.mark.parametrize(("name", "label"), [("a", "a"), ("a.b", "a.b"), ("a.b.c.d", "a.b"), ("", "")])
 def test_a_loggers_label_is_its_first_two_parts(name, label):
     assert logs.short(name) == label
+
+
+def test_a_critical_record_is_a_security_event_once_a_minute_and_ours_are_none(watched, monkeypatch):
+    heard = []
+    monkeypatch.setattr(hook, "on_security_event", [heard.append])
+    monkeypatch.setattr(security, "_causes", {})
+    monkeypatch.setattr(security, "_window", [0.0, 0.0, 0.0])
+    monkeypatch.setattr(security, "_app", "")
+    monkeypatch.delenv("ROADWORTHY_APP", raising=False)
+    for name in ("shop", "shop", "roadworthy.own"):
+        logger = logging.getLogger(name)
+        logger.addHandler(logging.NullHandler())
+        logger.propagate = False
+        for level in (logging.ERROR, logging.CRITICAL):
+            logger.log(level, "the till is open")
+    (event,) = heard
+    told = (event["event_type"], event["severity"], event["description"], event["data"])
+    assert told == ("critical_error", "CRITICAL", "the till is open", {"logger": "shop"})
 
 
 def test_the_wrapper_looks_like_the_original(watched):

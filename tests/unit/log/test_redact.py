@@ -52,7 +52,7 @@ SECRETS = [
     f"glpat-{S}{S}",
     f"xoxb-{S}{S}",
     f"AIza{S}{S}{S}{S}",
-    f"eyJ{S}.{S}.{S}",
+    f"eyJ{S}{S}.{S}.{S}",
     f"pypi-{S}{S}",
     f"hf_{S}{S}",
     PEM,

@@ -6,17 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadworthy.log import redact as module
-from roadworthy.log.redact import one_line, redact, secret_key
+from roadworthy.log.redact import keys, one_line, redact, secret_key
 
 
 def test_every_secret_word_and_pair_holds_one_of_the_parts_that_are_looked_for():
-    words = {*module._SECRET_WORDS, *("".join(pair) for pair in module._SECRET_PAIRS)}
+    words = {*keys._SECRET_WORDS, *("".join(pair) for pair in keys._SECRET_PAIRS)}
     assert [word for word in words if not any(part in word for part in module.SECRET_PARTS)] == []
 
 
 @given(st.text("pPaAsSwWoOrRdDkKeEyY_-.1é tTnNiI", max_size=16))
 def test_what_is_passed_over_without_looking_is_no_secret_key(key):
-    assert module._may_be_secret(key) or not module._is_secret(key)
+    assert keys._may_be_secret(key) or not keys._is_secret(key)
 
 
 def test_a_remembered_text_is_harmless_and_a_secret_is_never_remembered():
@@ -31,8 +31,8 @@ def test_what_is_remembered_is_bounded():
     for number in range(5000):
         redact(f"text {number}")
         secret_key(f"key{number}")
-    assert len(module._harmless) <= module._MOST_KNOWN
-    assert len(module._keys) <= module._MOST_KNOWN
+    assert len(module._harmless) <= module._MOST_KEPT
+    assert len(keys._keys) <= module._MOST_KEPT
 
 
 _CONTROL = re.compile(

@@ -105,12 +105,13 @@ def test_each_change_is_told_once(clock):
     outside = Outside()
     outward.attach(outside)
     feature("reports").off("high_load", for_=10)
+    until = feature("reports").describe()["until"]
     feature("reports").off("high_load", for_=10)
     clock.move(11)
     feature("reports").switch.look()
     feature("reports").switch.look()
     assert outside.of("changed") == [
-        ("feature", "reports", "on", "off", "high_load", {"source": "program"}),
+        ("feature", "reports", "on", "off", "high_load", {"source": "program", "until": pytest.approx(until)}),
         ("feature", "reports", "off", "on", "its time is over", {"source": ""}),
     ]
 

@@ -312,3 +312,24 @@ def test_an_exception_may_bring_its_own_words_for_users():
     error = failures.InvalidInput(SECRET, public="The year must have four digits.")
     assert message_for(error, reference="ab12") == "The year must have four digits. (reference ab12)"
     assert "hunter2" not in message_for(error, "operator")
+
+
+def test_of_a_very_deep_recursion_the_end_is_looked_at(monkeypatch):
+    def outer(depth):
+        inner(depth)
+
+    def inner(depth):
+        if depth:
+            inner(depth - 1)
+        raise ValueError("deep")
+
+    found = {}
+    for most in (3, classify._MOST_FRAMES):
+        monkeypatch.setattr(classify, "_MOST_FRAMES", most)
+        with pytest.raises(ValueError, match="deep") as caught:
+            outer(20)
+        found[most] = [function.rpartition(".")[2] for _, function in classify._frames(caught.value.__traceback__)]
+    assert found == {
+        3: ["inner"],
+        2000: [test_of_a_very_deep_recursion_the_end_is_looked_at.__name__, "outer", "inner"],
+    }

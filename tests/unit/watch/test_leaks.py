@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from roadworthy.types import Status
-from roadworthy.watch.leaks import busy_machine, rising_memory
+from roadworthy.types import Severity, Status
+from roadworthy.watch.leaks import busy_machine, busy_program, large_worker, rising_memory
 
 MIB = 1 << 20
 
@@ -54,3 +54,24 @@ def test_a_suspicion_warns_with_rate_and_time_left_and_degrades_nothing():
 def test_a_machine_is_busy_above_eighty_per_cent_over_five_minutes(percent, seconds, told):
     points = [(float(at), percent) for at in range(0, seconds + 1, 10)]
     assert (busy_machine(points) is not None) is told
+
+
+@pytest.mark.parametrize(
+    ("used", "severity"), [(40.0, None), (50.0, None), (60.0, Severity.WARNING), (90.0, Severity.CRITICAL)]
+)
+def test_a_program_above_its_share_of_the_cpu_for_five_minutes_is_told_of(used, severity):
+    points = [(60.0 * minute, used) for minute in range(7)]
+    found = busy_program(points, 50.0, 80.0)
+    assert (found.severity if found else None) is severity
+    assert busy_program(points[:3], 50.0, 80.0) is None
+    assert busy_program([], 50.0, 80.0) is None
+
+
+@pytest.mark.parametrize(
+    ("rss", "severity"),
+    [(None, None), (400e6, None), (500e6, None), (600e6, Severity.WARNING), (1001e6, Severity.CRITICAL)],
+)
+def test_a_large_worker_is_told_of_and_degrades_nothing(rss, severity):
+    found = large_worker(rss, 500.0, 1000.0)
+    assert (found.severity if found else None) is severity
+    assert found is None or found.status is Status.OK

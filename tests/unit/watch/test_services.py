@@ -20,7 +20,7 @@ def off(value, feature="reports"):
     return Series("resilience.feature.off", Kind.GAUGE, (("feature", feature),), value=value)
 
 
-def event(source, level="info", **fields):
+def event(source, level="info", /, **fields):
     return Event(EventKind.STATE, NOW, level, source, f"{source} changed", 1, fields=fields)
 
 
@@ -79,6 +79,18 @@ def test_a_service_shows_the_breaker_that_it_names(told, state):
     policies = {"db": PolicySummary("db", BreakerState.OPEN)}
     (found,) = Dependencies().services(0.0, [{"name": "database", "breaker": told}], {}, policies)
     assert found.breaker == (None if state is None else BreakerState(state))
+
+
+def test_until_its_process_tells_of_it_a_feature_that_is_off_is_shown_by_its_event():
+    book = Dependencies()
+    gone = event("feature:reports", "warning", to="off", reason="too loud", source="recovery", until=str(NOW + 60))
+    book.take([off(1.0)], None, [gone])
+    (found,) = book.features(0.0, [{"name": "reports", "off": False, "reason": "", "until": None}], {})
+    assert (found.off, found.reason, found.since, found.until, found.by) == (
+        True, "too loud", NOW, NOW + 60, "recovery",
+    )  # fmt: skip
+    (found,) = book.features(1.0, [{"name": "reports", "off": True, "reason": "too loud", "until": None}], {})
+    assert found.until is None, "it has told that it is off for an open time"
 
 
 def test_a_feature_that_is_off_in_one_process_is_off():

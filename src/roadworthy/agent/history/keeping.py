@@ -49,6 +49,10 @@ class Keeping:
     def _db(self) -> sqlite3.Connection:
         return self._database.connection
 
+    def keep_for(self, seconds: float) -> None:
+        """Keep the coarsest figures for so long from now on."""
+        self._retention = seconds
+
     def forget(self) -> None:
         """Drop what is under way, because the database is another one."""
         self._sealing = self._rolling = None

@@ -44,6 +44,11 @@ class LateHistory:
         found: list[str] = getattr(self._found, "notices", [])
         return found
 
+    def keep_for(self, hours: float) -> None:
+        """Keep figures for so long from now on; who opens it later asks for that anyway."""
+        if self._found:
+            self._found.keep_for(hours)
+
     def append(self, at: float, values: Mapping[str, float]) -> None:
         """Keep one tick's figures; raises why that is not possible yet."""
         self._opened().append(at, values)

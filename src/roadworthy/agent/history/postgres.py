@@ -123,6 +123,11 @@ class PostgresHistory:
                 self._down(error)
         return self._local.query(names, start, end, points)
 
+    def keep_for(self, hours: float) -> None:
+        """Keep figures for so long from now on, here and in the database."""
+        self._retention = hours * 3600.0
+        self._local.keep_for(hours)
+
     def add_incident(self, summary: IncidentSummary, bundle: Mapping[str, object]) -> None:
         """Keep an incident; raises as the local history does."""
         self._local.add_incident(summary, bundle)

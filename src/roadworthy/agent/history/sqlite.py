@@ -61,6 +61,7 @@ class SqliteHistory:
         self._directory = private(directory)
         self._retention = retention_hours * 3600.0
         self._outbox = outbox
+        self._tiles_hours = tiles_hours
         self.lock = threading.RLock()
         """Held while something is kept, and for the short while that reading takes; never while tiles are decoded."""
         self.notices: list[str] = []
@@ -80,6 +81,13 @@ class SqliteHistory:
         self._load_names()
         at = _clock.wall() if now is None else now
         self._keeping.begin(int(at) - int(at) % ROWS)
+
+    def keep_for(self, hours: float) -> None:
+        """Keep figures for so long from now on; what is older goes with the next clearing."""
+        with self.lock:
+            self._retention = hours * 3600.0
+            if self._keeping is not None:
+                self._keeping.keep_for(3600.0 * min(hours, self._tiles_hours or hours))
 
     def work(self, act: Callable[[sqlite3.Connection], T]) -> T:
         """Do something else with the database, under the lock; raises as :meth:`append` does."""

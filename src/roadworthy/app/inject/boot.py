@@ -22,6 +22,8 @@ FLAG_INJECTED = 1
 TABLE: tuple[tuple[str, str, str], ...] = (
     ("logging", "integrations.logs", "install"),
     ("threading", "integrations.errors", "install_threading"),
+    ("threading", "integrations.identifiers", "install_threads"),
+    ("concurrent.futures.thread", "integrations.identifiers", "install_pools"),
     ("warnings", "integrations.python_warnings", "install"),
     ("asyncio.base_events", "integrations.errors", "install_asyncio"),
     ("asyncio.base_events", "integrations.event_loop", "install"),

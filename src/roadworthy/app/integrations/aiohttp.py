@@ -27,6 +27,7 @@ def install_protocol(module: ModuleType) -> None:
             measured = http.begin(getattr(request, "method", ""), getattr(request, "scheme", "http"))
             if measured is None:
                 return await original(self, request, *args, **kwargs)
+            _tie(measured, request)
             try:
                 result = await original(self, request, *args, **kwargs)
             except BaseException as error:
@@ -51,6 +52,9 @@ def install_response(module: ModuleType) -> None:
         def prepare(self: Any, request: Any) -> Any:
             if lame_duck.active and not self.prepared:
                 self.force_close()
+            measured = http.current()
+            if measured is not None and measured.bound is not None and not self.prepared:
+                _identify(self, measured)
             return original(self, request)
 
         return prepare
@@ -77,6 +81,23 @@ def install_websocket(module: ModuleType) -> None:
         return prepare
 
     wrap(module.WebSocketResponse, "prepare", make)
+
+
+def _tie(measured: http.Request, request: Any) -> None:
+    """Bind the identifiers that a request's headers bring."""
+    headers = getattr(request, "headers", None)
+    if headers is not None and ("X-Request-ID" in headers or "traceparent" in headers):
+        http.tie(measured, headers.get("X-Request-ID", ""), headers.get("traceparent", ""))
+
+
+def _identify(response: Any, measured: http.Request) -> None:
+    """Set the request's identifiers in the answer, where the application has not."""
+    try:
+        for name, value in http.answer_headers(measured):
+            response.headers.setdefault(name, value)
+    except Exception as error:
+        if guard.failed("http headers", error):
+            raise
 
 
 def _close() -> None:

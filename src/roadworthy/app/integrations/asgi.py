@@ -11,6 +11,7 @@ that :mod:`roadworthy.arena.hot` uses: in a server each call costs several times
 
 from __future__ import annotations
 
+from _operator import itemgetter
 from _thread import get_ident
 
 from roadworthy._clock import monotonic_ns
@@ -18,6 +19,7 @@ from roadworthy.app import guard
 from roadworthy.app.inject import lame_duck
 from roadworthy.app.inject.patch import MARK
 from roadworthy.app.integrations import http
+from roadworthy.log.correlation import unbind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 SWITCHING = 101
 FORBIDDEN = 403
 FAILURE = http.FAILURE
+_OURS = frozenset({b"x-request-id", b"traceparent"})
+_without_ours = _OURS.isdisjoint
+_name = itemgetter(0)
 
 _current = http._current
 _entries = http._entries
@@ -64,6 +69,8 @@ class HttpRequest(http.Request):
                     _current.reset(self.token)
                     if self.outer is not None:
                         self.outer[0].reset(self.outer[1])
+                    if self.tied is not None:
+                        unbind(self.tied)
                 except (ValueError, RuntimeError):
                     pass  # the answer ended in another context, as streamed ones do; that one ends by itself
                 except Exception as error:
@@ -74,6 +81,8 @@ class HttpRequest(http.Request):
             if lame_duck.active:
                 kept = [pair for pair in message.get("headers", ()) if bytes(pair[0]).lower() != b"connection"]
                 message = {**message, "headers": [*kept, (b"connection", b"close")]}
+            if self.bound is not None:
+                message = _identified(self, message)
         return self.send(message)
 
 
@@ -93,7 +102,7 @@ def _begin(scope: Any, send: Any) -> HttpRequest | None:
         made.place = entry.nowhere
         made.status = 0
         made.done = False
-        made.outer = None
+        made.outer = made.bound = made.tied = None
         made.began = now = monotonic_ns()
         if entry.free:
             made._handle = handle = entry.free.pop()  # InFlight.enter written out
@@ -109,6 +118,10 @@ def _begin(scope: Any, send: Any) -> HttpRequest | None:
         made.token = _current.set(made)
         if _inside:
             made.outer = (_inside[0], _inside[0].set(made))
+        if "headers" in scope:
+            headers = scope["headers"]
+            if headers.__class__ is list and not _without_ours(map(_name, headers)):  # in C: most requests bring none
+                http.tie_pairs(made, [pair for pair in headers if pair[0] in _OURS])
         return made
     except Exception as error:
         if guard.failed("http request", error):
@@ -150,6 +163,8 @@ class Measured:
         if request is None:
             await self.app(scope, receive, send)
             return
+        # A WebSocket goes on when its request is over: its identifiers are those of this call.
+        token = http.lasting([pair for pair in scope.get("headers", ()) if pair[0] in _OURS])
         try:
             await self.app(scope, receive, _upgrading(request, send))
         except BaseException as error:
@@ -157,6 +172,24 @@ class Measured:
             raise
         else:
             request.end()
+        finally:
+            unbind(token)
+
+
+def _identified(request: HttpRequest, message: Any) -> Any:
+    """Return the head of an answer with the request's identifiers, those that the application has not set itself."""
+    try:
+        headers = list(message.get("headers", ()))
+        there = {bytes(pair[0]).lower() for pair in headers}
+        for name, value in http.answer_headers(request):
+            encoded = name.lower().encode("ascii")
+            if encoded not in there:
+                headers.append((encoded, value.encode("ascii", "replace")))
+        return {**message, "headers": headers}
+    except Exception as error:
+        if guard.failed("http headers", error):
+            raise
+        return message
 
 
 def measure(app: Any) -> Any:

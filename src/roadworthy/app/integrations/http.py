@@ -4,6 +4,10 @@ Names and labels are OpenTelemetry's (``http.server.request.duration``). A statu
 a failure. The route is the template the framework matched, ``other`` where there is none; never the path, of which
 there may be endlessly many. A request belongs to its context: what runs inside it finds it here, and an inner layer
 that begins it once more counts nothing.
+
+Identifiers that come in headers (``X-Request-ID``, ``traceparent``) are bound while the request lasts and go back with
+the answer. A request that brings none is given one when something in it is logged or fails, which costs the others
+nothing.
 """
 
 # ruff: noqa: SLF001 - the hot path writes the in-flight table itself, as FORMAT.md and hot.InFlight have it
@@ -19,6 +23,7 @@ from roadworthy.app.inject import lame_duck
 from roadworthy.app.integrations import errors, series
 from roadworthy.arena.hot import cut
 from roadworthy.arena.layout import INFLIGHT_CONTEXT
+from roadworthy.log import correlation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +32,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from roadworthy.arena import hot
+    from roadworthy.log.correlation import Bound
 
 METHODS = frozenset({"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "CONNECT", "TRACE", "QUERY"})
 NAME = "http.server.request.duration"
@@ -83,11 +89,13 @@ class Place:
 class Request:
     """One request under way, made by :func:`begin`. ``status`` 0: no answer has begun."""
 
-    __slots__ = ("_handle", "began", "done", "outer", "place", "status", "token")
+    __slots__ = ("_handle", "began", "bound", "done", "outer", "place", "status", "tied", "token")
 
     place: Place
     outer: tuple[Any, Token[Any]] | None
     token: Token[Request | None] | None
+    bound: Bound | None
+    tied: Token[Bound] | None
     status: int
     done: bool
     began: int
@@ -138,6 +146,8 @@ class Request:
                     _current.reset(self.token)
                 if self.outer is not None:
                     self.outer[0].reset(self.outer[1])
+                if self.tied is not None:
+                    correlation.unbind(self.tied)
             except (ValueError, RuntimeError):
                 return  # the answer ended in another context, as streamed ones do; that one ends by itself
         except Exception as failure:
@@ -171,7 +181,7 @@ def begin(method: str, scheme: str = "http") -> Request | None:
         request.place = entry.nowhere
         request.status = 0
         request.done = False
-        request.outer = None
+        request.outer = request.bound = request.tied = None
         request.began = now = monotonic_ns()
         request._handle = max(0, entry.inflight.enter(entry.number, 0, b"", now))
         if now >= _look_due[0]:
@@ -185,6 +195,70 @@ def begin(method: str, scheme: str = "http") -> Request | None:
         if guard.failed("http request", error):
             raise
         return None
+
+
+def tie(request: Request, request_id: str, traceparent: str) -> None:
+    """Bind what a request's headers brought, until it ends; what is not valid is passed over."""
+    try:
+        from roadworthy.log.headers import from_headers
+
+        made = from_headers(request_id, traceparent)
+        if made is not None:
+            request.bound = made
+            request.tied = correlation.bind_all(made)
+    except Exception as error:
+        if guard.failed("http headers", error):
+            raise
+
+
+def tie_pairs(request: Request, pairs: list[Any]) -> None:
+    """Bind what these pairs of header and value, both bytes, bring: those of them that are ours."""
+    tie(request, *_texts(pairs))
+
+
+def lasting(pairs: list[Any]) -> Token[Bound]:
+    """Bind identifiers until the result is handed to ``correlation.unbind``: what headers bring, else a new one."""
+    made = None
+    try:
+        from roadworthy.log.headers import from_headers
+
+        made = from_headers(*_texts(pairs))
+    except Exception as error:
+        if guard.failed("http headers", error):
+            raise
+    return correlation.bind_all(made or correlation.Bound(correlation.new()))
+
+
+def _texts(pairs: list[Any]) -> tuple[str, str]:
+    found = {bytes(name): bytes(value).decode("latin-1") for name, value in pairs}
+    return found.get(b"x-request-id", ""), found.get(b"traceparent", "")
+
+
+def answer_headers(request: Request) -> list[tuple[str, str]]:
+    """Return the headers that take a request's identifiers back to who asked; none when it has none."""
+    try:
+        if request.bound is None:
+            return []
+        from roadworthy.log.headers import to_headers
+
+        return to_headers(request.bound)
+    except Exception as error:
+        if guard.failed("http headers", error):
+            raise
+        return []
+
+
+def _identifiers() -> Bound | None:
+    """Return the identifiers of this context's request, made when they are first asked for."""
+    request = _current.get()
+    if request is None:
+        return None
+    if request.bound is None:
+        request.bound = correlation.Bound(correlation.new())
+    return request.bound
+
+
+correlation.ask(_identifiers)
 
 
 def look(now: int) -> None:

@@ -8,6 +8,7 @@ from roadworthy._clock import monotonic_ns
 from roadworthy.app import guard
 from roadworthy.app.inject.patch import wrap
 from roadworthy.app.integrations import http, series
+from roadworthy.log.correlation import NOTHING, known
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def install(module: ModuleType) -> None:
 
     def make_send(original: Any) -> Any:
         def endheaders(self: Any, *args: Any, **kwargs: Any) -> Any:
+            _identify(self)
             try:
                 return original(self, *args, **kwargs)
             except BaseException as error:
@@ -56,6 +58,24 @@ def install(module: ModuleType) -> None:
     wrap(connection, "putrequest", make_put)
     wrap(connection, "endheaders", make_send)
     wrap(connection, "getresponse", make_get)
+
+
+def _identify(connection: Any) -> None:
+    """Send the identifiers that are bound here along, those for which the program has set no header of its own."""
+    here = known()
+    if here is NOTHING:
+        return
+    try:
+        from roadworthy.log.headers import to_headers
+
+        sent = [bytes(line).lower() for line in getattr(connection, "_buffer", ())]
+        for name, value in to_headers(here):
+            start = f"{name.lower()}:".encode("ascii")
+            if not any(line.startswith(start) for line in sent):
+                connection.putheader(name, value.encode("ascii", "ignore"))
+    except Exception as failure:
+        if guard.failed("http.client headers", failure):
+            raise
 
 
 def _record(connection: Any, status: int, error: BaseException | None) -> None:

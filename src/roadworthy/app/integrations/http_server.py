@@ -79,6 +79,8 @@ def _make_parse(original: Any) -> Any:
         result = original(self)
         if request is not None:
             http.rename(request, str(getattr(self, "command", None) or ""))
+            if result:
+                _tie(request, getattr(self, "headers", None))
         return result
 
     return parse_request
@@ -98,6 +100,9 @@ def _make_end_headers(original: Any) -> Any:
     def end_headers(self: Any) -> Any:
         if lame_duck.active:
             _say_close(self)
+        request = self.__dict__.get(_AWAITED)
+        if request is not None and request.bound is not None:
+            _identify(self, request)
         return original(self)
 
     return end_headers
@@ -120,6 +125,31 @@ def _say_close(handler: Any) -> None:
             handler.send_header("Connection", "close")  # sets close_connection as well
     except Exception as error:
         if guard.failed("lame duck", error):
+            raise
+
+
+def _tie(request: http.Request, headers: Any) -> None:
+    """Bind the identifiers that a request's headers bring."""
+    try:
+        given = headers.get("X-Request-ID", ""), headers.get("traceparent", "")
+    except Exception as error:  # a handler of the program's with headers of its own kind
+        if guard.failed("http headers", error):
+            raise
+        return
+    if given[0] or given[1]:
+        http.tie(request, str(given[0]), str(given[1]))
+
+
+def _identify(handler: Any, request: http.Request) -> None:
+    """Send the request's identifiers with the answer, those that the handler has not sent itself."""
+    try:
+        sent = [line.lower() for line in getattr(handler, "_headers_buffer", ())]
+        for name, value in http.answer_headers(request):
+            start = f"{name.lower()}:".encode("ascii")
+            if sent and not any(line.startswith(start) for line in sent):
+                handler.send_header(name, value)
+    except Exception as error:
+        if guard.failed("http headers", error):
             raise
 
 

@@ -10,6 +10,7 @@ exists for that.
 
 from __future__ import annotations
 
+from roadworthy._clock import wall
 from roadworthy.app import page, runs
 from roadworthy.app.integrations import series
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     import logging
     from types import ModuleType
     from typing import Any
+
+PATIENCE = 3.0
+"""Seconds after a level's end at which a process takes it back without the agent."""
 
 _modules: list[Any] = []
 _held: dict[str, tuple[int, int]] = {}
@@ -32,10 +36,26 @@ def install(module: ModuleType) -> None:
 
 def told(value: dict[str, Any]) -> bool:
     """See whether the loggers are as the page asks, and have them made so; true while anything is asked for."""
-    wanted = levels(value.get("log_levels"))
+    wanted = levels(in_force(value.get("log_levels"), value.get("log_levels_until"), wall()))
     if differs(wanted):
         runs.start("log levels", lambda: apply(wanted))
     return bool(wanted or _held)
+
+
+def in_force(asked: object, until: object, now: float) -> object:
+    """Return the levels that are asked for and whose time is not over; an agent that lives has taken those back itself.
+
+    A moment is left to the agent, so that one clock decides where both live.
+    """
+    if not isinstance(until, dict) or not isinstance(asked, dict):
+        return asked
+    kept = dict(asked)
+    for name, end in until.items():
+        if isinstance(end, list) and len(end) == 2 and isinstance(end[0], (int, float)) and now > end[0] + PATIENCE:  # noqa: PLR2004 - when, and what then
+            kept.pop(name, None)
+            if end[1]:
+                kept[name] = end[1]
+    return kept
 
 
 def levels(asked: object) -> dict[str, int]:

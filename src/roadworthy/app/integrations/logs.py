@@ -15,11 +15,13 @@ warnings and errors are kept always.
 from __future__ import annotations
 
 import os
+import sys
 
 from roadworthy._clock import NS
 from roadworthy.app import guard, page
 from roadworthy.app.inject.patch import wrap
 from roadworthy.app.integrations import errors, log_levels, series
+from roadworthy.log import correlation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from roadworthy.arena import hot
 
+CRITICAL = 50
 ERROR = 40
 INFO = 20
 ACCESS = frozenset({"uvicorn.access", "gunicorn.access", "hypercorn.access", "aiohttp.access", "werkzeug",
@@ -99,7 +102,7 @@ def install(module: ModuleType) -> None:
 def note(record: logging.LogRecord) -> None:
     """Count one record and, unless it is one of too many in an access log, keep it in the flight recorder."""
     try:
-        source = _counters.get((record.levelno, record.name)) or _source(record)
+        source = _counters.get((record.levelno, record.name)) or source_of(record.levelno, record.name)
         if source is None:
             return
         source.add()
@@ -109,9 +112,19 @@ def note(record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
         if error is not None and record.levelno >= ERROR:
             errors.record(error, operation=record.name, handled=True)
+        if record.levelno >= CRITICAL and not record.name.startswith("roadworthy"):
+            _security(record)
     except Exception as error:
         if guard.failed("logging", error):
             raise
+
+
+def _security(record: logging.LogRecord) -> None:
+    """Make a security event of a critical record: one a minute for each place that logs it."""
+    from roadworthy.log import security
+
+    cause = f"log:{record.name}:{record.lineno}:{str(record.msg)[:100]}"
+    security.limited(cause, "critical_error", _told(record)[0], "CRITICAL", {"logger": record.name})
 
 
 def short(name: str) -> str:
@@ -119,20 +132,29 @@ def short(name: str) -> str:
     return ".".join(name.split(".", 2)[:2])
 
 
-def _source(record: logging.LogRecord) -> Source | None:
-    labels = (("level", record.levelname.lower()), ("logger", short(record.name)))
+def source_of(level: int, name: str) -> Source | None:
+    """Return what the entries of one level and logger share, remembered for the next one; None without an arena."""
+    labels = (("level", level_name(level)), ("logger", short(name)))
     what = "Log records that a logger let through."
     counter = series.counter("log.records", labels, unit="{record}", description=what)
     if counter is None:
         return None
-    made = Source(counter, rationed=record.levelno <= INFO and record.name in ACCESS)
+    made = Source(counter, rationed=level <= INFO and name in ACCESS)
     if len(_counters) < series.MOST:
-        _counters[record.levelno, record.name] = made
+        _counters[level, name] = made
     return made
+
+
+def level_name(level: int) -> str:
+    """Return a level's name as logging has it, in small letters."""
+    module = sys.modules.get("logging")
+    return str(module.getLevelName(level)).lower() if module is not None else str(level)
 
 
 def _told(record: logging.LogRecord) -> tuple[str, dict[str, str]]:
     fields = {"thread": record.threadName} if record.threadName and record.threadName != "MainThread" else {}
+    if bound := correlation.known().correlation:
+        fields["correlation_id"] = bound
     if isinstance(record.msg, dict):  # structlog hands its event dictionary to the standard library's formatter
         fields.update((str(key), _plain(value)) for key, value in list(record.msg.items())[:16] if key != "event")
         return _plain(record.msg.get("event", "")), fields

@@ -32,10 +32,14 @@ class Measured:
         request = http.begin(environ.get("REQUEST_METHOD", ""), environ.get("wsgi.url_scheme", "http"))
         if request is None:
             return self.app(environ, start_response)
+        if "HTTP_X_REQUEST_ID" in environ or "HTTP_TRACEPARENT" in environ:
+            http.tie(request, str(environ.get("HTTP_X_REQUEST_ID", "")), str(environ.get("HTTP_TRACEPARENT", "")))
 
         def answer(status: Any, headers: Any, *exc_info: Any) -> Any:
             code = str(status)[:3]
             request.status = int(code) if code.isdecimal() else 0
+            if request.bound is not None:
+                headers = _identified(request, headers)
             return start_response(status, headers, *exc_info)
 
         try:
@@ -96,6 +100,17 @@ class SizedBody(Body):
 def measure(app: Any) -> Any:
     """Return ``app`` measured; one that is already stays as it is."""
     return app if getattr(app, MARK, False) is True else Measured(app)
+
+
+def _identified(request: http.Request, headers: Any) -> Any:
+    """Return the answer's headers with the request's identifiers, those that the application has not set itself."""
+    try:
+        there = {str(pair[0]).lower() for pair in headers}
+        return [*headers, *[pair for pair in http.answer_headers(request) if pair[0].lower() not in there]]
+    except Exception as error:
+        if guard.failed("http headers", error):
+            raise
+        return headers
 
 
 def _until_closed(request: http.Request, body: Any, environ: Any) -> Any:

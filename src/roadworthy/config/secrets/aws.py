@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from roadworthy.config.secrets import document, failures
+from roadworthy.config.secrets.remote import Client
 from roadworthy.config.secrets.store import Entry, Held
 from roadworthy.errors import ConfigurationError, RoadworthyError
 
@@ -36,7 +37,7 @@ class AwsStore:
         self._called = called
         self._environ = environ
         self._timeout = timeout
-        self._client: Any = None
+        self._client = Client(self._connect)
         self.place = f"AWS Secrets Manager, secret {called},"
 
     def read(self, name: str) -> dict[str, Held]:
@@ -80,9 +81,7 @@ class AwsStore:
 
     def _ask(self, name: str, call: str, **arguments: str) -> dict[str, Any]:
         def ask() -> dict[str, Any]:
-            if self._client is None:
-                self._client = self._connect()
-            answer: dict[str, Any] = getattr(self._client, call)(**arguments)
+            answer: dict[str, Any] = getattr(self._client.get(), call)(**arguments)
             return answer
 
         return failures.asked(ask, lambda error: self._failure(name, error))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from roadworthy.config.secrets import failures
+from roadworthy.config.secrets.remote import Client
 from roadworthy.config.secrets.store import Entry, Held
 from roadworthy.errors import RoadworthyError, UsageError
 from roadworthy.types import Secret
@@ -34,7 +35,7 @@ class AzureStore:
         self._url = url
         self._timeout = timeout
         self._credential = credential
-        self._client: Any = None
+        self._client = Client(self._connect)
         self.place = f"Azure Key Vault {url}"
 
     def read(self, name: str) -> dict[str, Held]:
@@ -71,9 +72,7 @@ class AzureStore:
 
     def _ask(self, name: str, call: Callable[[Any], T]) -> T:
         def ask() -> T:
-            if self._client is None:
-                self._client = self._connect()
-            return call(self._client)
+            return call(self._client.get())
 
         return failures.asked(ask, lambda error: self._failure(name, error))
 

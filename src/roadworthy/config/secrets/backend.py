@@ -7,7 +7,9 @@ believed at once. Only one thread asks; others get what is there meanwhile.
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -68,6 +70,11 @@ class Backend:
         self._whole_until = float("-inf")
         self._asking = threading.RLock()
         self._subscribers: list[Subscriber] = []
+        _all.add(self)
+
+    def after_fork(self) -> None:
+        """Forget, in a forked child, that a thread of the parent was asking: it is not here."""
+        self._asking = threading.RLock()
 
     def get(self, name: str) -> Secret:
         """Return the secret.
@@ -218,3 +225,14 @@ class Backend:
                     failures.append(error)
         if failures:
             raise failures[0]
+
+
+_all: weakref.WeakSet[Backend] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for backend in _all:
+        backend.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 _ASSIGNMENT = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.\-]*)[ \t]*=[ \t]*")
 _DOUBLE = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _SINGLE = re.compile(r"'([^']*)'", re.DOTALL)
-_BARE = re.compile(r"[^\n]*")
-_REST = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")
+_REST = re.compile(r"[ \t]*(?:#[^\n]*?)?\r?(?:\n|\Z)")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "$": "$", "`": "`", "\n": ""}
+_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "\\": "\\", "$": "$"}
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=\-]*")
 
 

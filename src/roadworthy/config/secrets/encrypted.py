@@ -66,6 +66,10 @@ class EncryptedStore:
         """Return the names with the time of their last change."""
         return tuple(Entry(name, float(kept.current.changed)) for name, kept in self._read("(all)").items())
 
+    def values(self) -> dict[str, Secret]:
+        """Return everything in the file; empty when there is none yet."""
+        return {name: Secret(kept.current.text, name) for name, kept in self._read("(all)").items()}
+
     def write(self, name: str, value: str) -> None:
         """Put a value in place of the old one, which is gone then; a previous one that is still kept stays."""
         self.write_all({name: value})

@@ -25,7 +25,7 @@ def replace(path: Path, data: bytes) -> None:
     After a crash at any point the old or the new one is there. Raises Exhausted or Unavailable, the old one then stays.
     """
     path = path.resolve()  # a link stays a link: what it leads to is replaced
-    beside = path.with_name(f".{path.name}.new")
+    beside = path.with_name(f".{path.name.lstrip('.')}.new")
     try:
         beside.unlink(missing_ok=True)  # what a crash has left
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -55,18 +55,37 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock that whoever changes ``path`` must hold; a killed holder's is free at once."""
+    """Hold the lock that whoever changes ``path`` must hold: a file beside it, which goes with the lock.
+
+    A killed holder's lock is free at once; its file stays until the next one goes. Raises Unavailable or Exhausted.
+    """
     path = path.resolve()
+    beside = path.with_name(f".roadworthy-{path.name.lstrip('.')}.lock")
     try:
-        handle = os.open(
-            path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
+        handle = _lock(beside)
     except OSError as error:
         raise cannot_write(path, error) from error
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        fcntl.flock(handle, fcntl.LOCK_UN)  # closing is not enough: a child that was forked meanwhile has it open, too
+        os.close(handle)
+
+
+def _lock(beside: Path) -> int:
+    """Return a descriptor that holds the lock; one whose file has gone meanwhile counts for nothing."""
+    while True:
+        handle = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle), beside.stat()):
+                    return handle
+        except BaseException:
+            os.close(handle)
+            raise
         os.close(handle)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from roadworthy.config.secrets import failures
+from roadworthy.config.secrets.remote import Client
 from roadworthy.config.secrets.store import Entry, Held
 from roadworthy.errors import ConfigurationError, RoadworthyError, UsageError
 from roadworthy.types import Secret
@@ -31,7 +32,7 @@ class GoogleStore:
         self._project = project
         self._environ = environ
         self._timeout = timeout
-        self._client: Any = None
+        self._client = Client(self._connect)
         self.place = f"Google Secret Manager, project {project},"
 
     def read(self, name: str) -> dict[str, Held]:
@@ -86,9 +87,7 @@ class GoogleStore:
 
     def _ask(self, name: str, call: Callable[[Any, dict[str, Any]], T]) -> T:
         def ask() -> T:
-            if self._client is None:
-                self._client = self._connect()
-            return call(self._client, {"timeout": self._timeout, "retry": None})
+            return call(self._client.get(), {"timeout": self._timeout, "retry": None})
 
         return failures.asked(ask, lambda error: self._failure(name, error))
 

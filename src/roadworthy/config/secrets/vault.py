@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from roadworthy.config.secrets import document, failures
+from roadworthy.config.secrets.remote import Client
 from roadworthy.config.secrets.store import Entry, Held
 from roadworthy.types import Secret
 
@@ -36,7 +37,7 @@ class VaultStore:
         self._mount, _, self._path = path.strip("/").partition("/")
         self._environ = environ
         self._timeout = timeout
-        self._client: Any = None
+        self._client = Client(self._connect)
         self.place = f"HashiCorp Vault {address}, path {path},"
 
     def read(self, name: str) -> dict[str, Held]:
@@ -92,9 +93,7 @@ class VaultStore:
 
     def _ask(self, name: str, call: Callable[[Any], T]) -> T:
         def ask() -> T:
-            if self._client is None:
-                self._client = self._connect()
-            return call(self._client.secrets.kv.v2)
+            return call(self._client.get().secrets.kv.v2)
 
         return failures.asked(ask, lambda error: self._failure(name, error))
 

@@ -150,6 +150,7 @@ _BUILTIN: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
 )  # fmt: skip
 _ENDING_NAMES = frozenset({"CancelledError", "Cancelled"})
 _DEEPEST = 4
+_MOST_FRAMES = 2000
 
 
 def kind_of(error: BaseException) -> str:
@@ -276,6 +277,11 @@ def fingerprint_of(error: BaseException, component: str, operation: str) -> str:
 def _frames(trace: TracebackType | None) -> list[tuple[str, str]]:
     """Return (module, function) of the frames that are not ours, outermost first; recursion is one frame."""
     found: list[tuple[str, str]] = []
+    ahead = trace
+    for _ in range(_MOST_FRAMES):
+        ahead = ahead and ahead.tb_next
+    while ahead is not None and trace is not None:  # a recursion may be a million deep: its end tells enough
+        ahead, trace = ahead.tb_next, trace.tb_next
     while trace is not None:
         frame = trace.tb_frame
         module = str(frame.f_globals.get("__name__", ""))

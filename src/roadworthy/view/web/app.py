@@ -23,11 +23,12 @@ from roadworthy.view.openapi import document
 from roadworthy.view.prometheus import OPENMETRICS_TYPE, TEXT_TYPE, Renderer
 from roadworthy.view.snapshot import dumps, plain
 from roadworthy.view.web.accept import preferred
+from roadworthy.view.web.config import ConfigViews
 from roadworthy.view.web.endpoint import Endpoint, Parameter, Problem
 from roadworthy.view.web.pages import dashboard
 from roadworthy.view.web.past import Baselines, PastViews, beside, not_measured
 from roadworthy.view.web.probes import PROBES, Probes, answer, may_read, mount, probe_routes
-from roadworthy.view.web.resilience import ResilienceViews
+from roadworthy.view.web.resilience import ResilienceViews, actor
 from roadworthy.view.web.stream import Streams
 from roadworthy.watch.operations import worst_first
 
@@ -102,7 +103,7 @@ class Views(Probes):
         """Return the table."""
         told = (*self._health(), *self._api(), *self._performance(), *self._told.endpoints(), *self._changes())
         resilience = ResilienceViews(self._source, self._controls).endpoints()
-        return [*super().endpoints(), *told, *resilience]
+        return [*super().endpoints(), *told, *resilience, *ConfigViews(self._controls).endpoints()]
 
     def _health(self) -> list[Endpoint]:
         metrics = ("text/plain", "application/openmetrics-text")
@@ -302,7 +303,7 @@ class Views(Probes):
     # -- changes
 
     def _control(self, name: str) -> Callable[[Request, Mapping[str, Any]], Awaitable[Response]]:
-        async def act(_request: Request, asked: Mapping[str, Any]) -> Response:
+        async def act(request: Request, asked: Mapping[str, Any]) -> Response:
             control = self._controls.get(name)
             if control is None:
                 raise Problem(
@@ -312,7 +313,8 @@ class Views(Probes):
                     "It was attached and has no keeper to ask.",
                 )
             try:
-                done = await control({key: value for key, value in asked.items() if value is not None})
+                given = {key: value for key, value in asked.items() if value is not None}
+                done = await control({**given, "actor": actor(request)})
             except RoadworthyError as error:
                 raise Problem(409, "refused", error.what, error.hint) from error
             return answer(done, HTTPStatus.ACCEPTED)

@@ -1,6 +1,6 @@
 // Figures as people read them. What was not measured is an en dash, never 0.
 const none = "–";
-const round = (n) => (Math.abs(n) >= 100 ? n.toFixed(0) : Math.abs(n) >= 10 ? n.toFixed(1) : Math.abs(n) >= 1 ? n.toFixed(2) : n === 0 ? "0" : Math.abs(n) >= 0.01 ? n.toFixed(3) : n.toPrecision(2));
+const round = (n) => (Math.abs(n) >= 99.95 ? n.toFixed(0) : Math.abs(n) >= 9.995 ? n.toFixed(1) : Math.abs(n) >= 0.9995 ? n.toFixed(2) : n === 0 ? "0" : Math.abs(n) >= 0.01 ? n.toFixed(3) : n.toPrecision(2));
 const scaled = (n, steps) => { for (const [size, unit] of steps) if (Math.abs(n) >= size) return [round(n / size), unit]; const last = steps[steps.length - 1]; return [round(n / last[0]), last[1]]; };
 const parts = {
   seconds: (n) => (n === 0 ? ["0", "ms"] : scaled(n, [[3600, "h"], [60, "min"], [1, "s"], [1e-3, "ms"], [1e-6, "µs"], [1e-9, "ns"]])),

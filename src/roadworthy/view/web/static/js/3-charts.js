@@ -14,6 +14,12 @@ const WINDOWS = { "5 min": 300, "1 h": 3600, "24 h": 86400, "7 d": 604800 };
 const charts = { span: 300, at: [], values: Object.fromEntries(NAMES.map((n) => [n, []])), plots: new Map() };
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+// A bound (dashed) that is far above what was measured would press it flat: the scale is then that of what was measured.
+const FAR = 4;
+function topOf(spec, high) {
+  const most = Math.max(0, ...spec.lines.filter((line) => !line[4]).flatMap(([name]) => charts.values[name].filter(known)));
+  return most > 0 && high > most * FAR && spec.lines.some((line) => line[4]) ? most : high;
+}
 function specOf(chart) { const other = chart.instead; return other && charts.values[other.when].some(known) ? { ...chart, ...other } : chart; }
 function buildChart(chart) {
   const spec = specOf(chart), box = $(`chart-${chart.id}`), plot = box.querySelector(".plot");
@@ -26,7 +32,7 @@ function buildChart(chart) {
     width: Math.max(120, plot.clientWidth), height: plot.clientHeight, legend: { show: false }, padding: [6, 4, 0, 0],
     cursor: { sync: { key: "all", setSeries: false }, points: { size: 6 }, y: false, drag: { x: false, y: false } },
     scales: { x: { time: true, range: () => { const end = charts.at[charts.at.length - 1] ?? Date.now() / 1000; return [end - charts.span, end]; } },
-      y: { range: (_, low, high) => [Math.min(0, low ?? 0), !known(high) || high <= 0 ? 1 : high * 1.12] } },
+      y: { range: (_, low, high) => [Math.min(0, low ?? 0), !known(high) || high <= 0 ? 1 : topOf(spec, high) * 1.12] } },
     axes: [{ ...axis, size: 20, gap: 3, space: 60, values: [[86400, "{D}/{M}", null, null, null, null, null, null, 1], [3600, "{HH}:{mm}", null, null, null, null, null, null, 1], [60, "{HH}:{mm}", null, null, null, null, null, null, 1], [1, "{HH}:{mm}:{ss}", null, null, null, null, null, null, 1]] },
       { ...axis, size: 50, gap: 4, space: 30, values: (_, ticks) => ticks.map((tick) => show(tick, spec.kind)) }],
     series: [{}, ...spec.lines.map(([, label, ink, fill, dash]) => ({ label, stroke: colour(ink), width: 1.6, dash, points: { show: false }, spanGaps: false,
@@ -41,7 +47,11 @@ function legend(spec, box, index) {
   const shown = spec.lines.filter(([name]) => at === null || known(charts.values[name][at]));
   const wanted = at === null && spec.lines.length === 1 ? (spec.hint ?? "") : null;
   if (wanted !== null) { text(line, wanted); return; }
-  line.replaceChildren(...shown.map(([name, label, ink]) => { const i = h("i"); i.style.background = `var(${ink})`; return h("span", {}, i, at === null ? label : `${label} ${show(charts.values[name][at], spec.kind)}`); }), at === null ? "" : clock(charts.at[at]));
+  line.replaceChildren(...shown.map(([name, label, ink, , bound]) => {
+    const i = h("i"), value = charts.values[name][at ?? (bound ? charts.at.length - 1 : -1)]; // a bound's value is always told
+    i.style.background = `var(${ink})`;
+    return h("span", {}, i, known(value) ? `${label} ${show(value, spec.kind)}` : label);
+  }), at === null ? "" : clock(charts.at[at]));
 }
 function drawCharts(gauges) {
   for (const chart of CHARTS) {
@@ -51,8 +61,10 @@ function drawCharts(gauges) {
     const { plot, spec, box } = held;
     plot.setData([charts.at, ...spec.lines.map(([name]) => charts.values[name])]);
     const now = gauges[spec.now ?? spec.lines[0][0]], node = box.querySelector(".now");
-    const [value, unit] = known(now) ? parts[spec.kind](now) : [none, ""];
+    const [value, bare] = known(now) ? parts[spec.kind](now) : [none, ""];
+    const unit = spec.now ? `${bare} ${spec.lines.find(([name]) => name === spec.now)[1]}` : bare; // which of the lines it is
     if (node.stamp !== value + unit) { node.stamp = value + unit; node.replaceChildren(value, h("small", {}, unit)); }
+    if (!known(plot.cursor.idx)) legend(spec, box, null);
     const empty = !spec.lines.some(([name]) => charts.values[name].some(known));
     let note = box.querySelector(".none");
     if (empty && !note) box.querySelector(".plot").append(h("div", { class: "none" }, "nothing measured yet"));

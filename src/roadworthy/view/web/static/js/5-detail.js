@@ -24,12 +24,19 @@ function openError(e) {
     h("div", { class: "facts" }, fact("times", show(e.count, "count")), fact("first", clock(e.first)), fact("last", clock(e.last)), fact("operation", e.operation || none), fact("fingerprint", e.fingerprint)),
     ...block("Traceback", h("pre", {}, e.traceback || "none was recorded")));
 }
+// A metric of the last words: its name and labels, and its figures in its unit.
+function metricLine(m) {
+  const labels = Object.entries(m.labels ?? {}).map(([k, v]) => `${k}=${v}`).join(", ");
+  const kind = m.unit === "s" ? "seconds" : m.unit === "By" ? "bytes" : "count";
+  const figures = "count" in m ? `${show(m.count, "count")} times, mean ${show(m.mean, kind)}, p95 ${show(m.p95, kind)}, most ${show(m.max, kind)}` : show(m.value, kind);
+  return `${m.name}${labels ? ` {${labels}}` : ""}  ${figures}`;
+}
 async function openIncident(i) {
   const answer = await fetch(`/api/incidents/${encodeURIComponent(i.id)}`, { headers: headers() });
   if (!answer.ok) { toast(`The incident could not be read: ${answer.status}`); return; }
   const b = await answer.json(), inside = [];
   inside.push(h("p", { class: "lead" }, b.exit?.words || exitWords(i.exit) || b.title || i.title));
-  inside.push(h("div", { class: "facts" }, fact("worker", known(i.slot) ? `${i.slot}` : none), fact("pid", known(i.pid) ? `${i.pid}` : none), fact("at", new Date(i.at * 1000).toLocaleString("en-GB")), fact("detected after", span(i.detected_after)), fact("running again after", span(i.recovered_after))));
+  inside.push(h("div", { class: "facts" }, fact("worker", known(i.slot) ? `${i.slot}` : none), fact("pid", known(i.pid) ? `${i.pid}` : none), fact("at", new Date(i.at * 1000).toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" })), fact("detected after", span(i.detected_after)), fact("running again after", span(i.recovered_after))));
   const flights = b.in_flight ?? [];
   if (flights.length) inside.push(...block("It was doing", h("pre", {}, flights.map((f) => `${f.name}  for ${span(f.age)}${f.context ? `  ${f.context}` : ""}${f.parent ? `  (inside ${f.parent})` : ""}`).join("\n"))));
   const events = b.events ?? [];
@@ -39,8 +46,8 @@ async function openIncident(i) {
   const samples = b.resources ?? [];
   if (samples.length > 1) inside.push(...block("Memory and CPU before it", curve(samples.map((p) => p.rss), "bytes"), curve(samples.map((p) => p.cpu_percent), "percent")));
   if (b.stacks) inside.push(...block("Stacks", h("pre", {}, b.stacks)));
-  const metrics = b.metrics ?? {};
-  if (Object.keys(metrics).length) inside.push(...block("Last metrics", h("pre", {}, Object.entries(metrics).map(([k, v]) => `${k}  ${typeof v === "number" ? round(v) : v === null ? none : JSON.stringify(v)}`).join("\n"))));
+  const metrics = b.metrics ?? [];
+  if (metrics.length) inside.push(...block("Last metrics", h("pre", {}, metrics.map(metricLine).join("\n"))));
   inside.push(h("p", {}, h("a", { href: `/api/incidents/${encodeURIComponent(i.id)}`, target: "_blank", rel: "noopener" }, "the whole bundle as JSON")));
   openDialog(`Incident · ${words(i.kind)}`, ...inside);
 }

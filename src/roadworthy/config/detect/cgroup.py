@@ -13,6 +13,9 @@ from typing import Final
 Read = Callable[[str], str | None]
 """Returns the text of a file, or None when it is not there."""
 
+_DIGITS: Final = 20
+"""Digits of the largest number that the kernel writes: 2^64 - 1."""
+
 UNLIMITED: Final = 1 << 60
 """Version 1 says "no limit" as the largest multiple of a page below 2^63; nobody has an exbibyte."""
 
@@ -91,38 +94,36 @@ def _ancestors(group: _Group) -> Iterator[str]:
         path = path.rsplit("/", 1)[0]
 
 
+def number(text: str) -> int | None:
+    """Return a number as the kernel writes it, None for anything else, however many digits it has."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
+
+
 def parse_limit(text: str | None) -> int | None:
     """Return a limit in bytes; None for "max", -1, the version 1 sentinel, and for what is not there."""
-    text = (text or "").strip()
-    if not text.isdigit():
-        return None
-    value = int(text)
-    return None if value >= UNLIMITED else value
+    value = number((text or "").strip())
+    return None if value is None or value >= UNLIMITED else value
 
 
 def parse_cpu_max(text: str | None) -> float | None:
     """Return version 2's ``cpu.max`` ("quota period") in cores, or None for "max"."""
     parts = (text or "").split()
-    if len(parts) != 2 or not parts[0].isdigit() or not parts[1].isdigit() or int(parts[1]) == 0:  # noqa: PLR2004 - two words
-        return None
-    return int(parts[0]) / int(parts[1])
+    of, per = (number(parts[0]), number(parts[1])) if len(parts) == 2 else (None, None)  # noqa: PLR2004 - two words
+    return of / per if of and per else None
 
 
 def parse_quota(quota: str | None, period: str | None) -> float | None:
     """Return version 1's quota over period in cores; a quota of -1 means none."""
-    try:
-        of, per = int((quota or "").strip()), int((period or "").strip())
-    except ValueError:
-        return None
-    return of / per if of > 0 and per > 0 else None
+    of, per = number((quota or "").strip()), number((period or "").strip())
+    return of / per if of and per else None
 
 
 def parse_flat(text: str | None, key: str) -> int | None:
     """Return one number of a "key value" file such as ``memory.events`` or ``memory.oom_control``."""
     for line in (text or "").splitlines():
         name, _, value = line.partition(" ")
-        if name == key and value.strip().isdigit():
-            return int(value)
+        if name == key:
+            return number(value.strip())
     return None
 
 
@@ -159,7 +160,7 @@ def limits(
                 usage_file, oom_file = "memory.current", "memory.events"
             elif "memory" in group.controllers:
                 limit = parse_limit(read(f"{directory}/memory.limit_in_bytes"))
-                pressure = parse_limit(read(f"{directory}/memory.soft_limit_in_bytes"))
+                pressure = None  # version 1's soft limit slows nobody down while there is memory
                 cores = None
                 usage_file, oom_file = "memory.usage_in_bytes", "memory.oom_control"
             else:

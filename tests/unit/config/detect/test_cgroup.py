@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from roadworthy.agent.cgroup import limits, parse_cpu_max, parse_flat, parse_limit, parse_mounts, parse_quota
+from roadworthy.config.detect.cgroup import limits, parse_cpu_max, parse_flat, parse_limit, parse_mounts, parse_quota
 
 V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 V1 = (

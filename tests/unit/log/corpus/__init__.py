@@ -1,0 +1,1 @@
+"""Planted secrets: one file as programs leak them, one that makes tokens by their published formats."""
