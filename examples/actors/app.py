@@ -31,6 +31,7 @@ from actors.keys import Keys
 from actors.providers import Local, Request
 from actors.store import Exchange, Store
 from roadworthy.app.sessions import Channel, Sessions
+from roadworthy.errors import Unavailable
 from roadworthy.log import configure
 
 if TYPE_CHECKING:
@@ -120,7 +121,8 @@ async def answered(player: Player, number: int, character: str, said: str) -> No
     except Exception as error:  # noqa: BLE001 - whatever it is, the player must not wait for ever
         rw.error(error, operation="dialogue")
         done = {"model": "", "label": "something failed here; say it again", "complete": False}
-        await sessions.send(player.session_id, {"answer": number, "done": done})
+        with contextlib.suppress(Unavailable):
+            await sessions.send(player.session_id, {"answer": number, "done": done})
 
 
 async def answer_to(player: Player, number: int, character: str, said: str) -> None:
@@ -171,9 +173,10 @@ async def tidy() -> None:
     while True:
         beat.beat()
         await asyncio.sleep(5)
-        for session_id, player in list(players.items()):
-            if (player.task is None or player.task.done()) and not await sessions.alive(session_id):
-                players.pop(session_id, None)
+        with contextlib.suppress(Unavailable):  # later, when the store of the sessions answers again
+            for session_id, player in list(players.items()):
+                if (player.task is None or player.task.done()) and not await sessions.alive(session_id):
+                    players.pop(session_id, None)
 
 
 @contextlib.asynccontextmanager

@@ -15,6 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from roadworthy.app.sessions import Sessions, channel, core
+from roadworthy.errors import Unavailable
 from roadworthy.testing import recording
 from support.servers import Redis, free_port
 
@@ -463,6 +464,29 @@ async def test_a_store_that_goes_away_closes_its_connections_to_be_tried_again(k
             async with Client(at, (await created(at))["token"]) as client:
                 await client.tell(type="message", id=1, data="z")
                 assert (await client.hear())["data"]["echo"] == "z"
+
+
+@pytest.mark.parametrize("where", ["confirm", "after", "take", "handler"])
+async def test_a_store_that_cannot_be_asked_is_no_failure_of_the_handler(kind, where, monkeypatch):
+    told, sessions = [], Sessions()
+    monkeypatch.setattr(core.guard, "report", lambda place, what: told.append(place))
+
+    async def away(*given):
+        raise Unavailable("the store of the sessions does not answer")
+
+    async def handler(opened):
+        async for message in opened:
+            await (away() if where == "handler" else opened.send(message))
+
+    async with served(kind, sessions, handler) as at:
+        made = await created(at)
+        if where != "handler":
+            monkeypatch.setattr(sessions.store, where, away)
+        async with Client(at, made["token"]) as client:
+            with suppress(ConnectionClosed):
+                await client.tell(type="message", id=1, data="x")
+            assert await client.closed() == channel.TRY_AGAIN
+    assert set(told) == {"websocket session"}
 
 
 async def test_who_says_more_than_the_handler_takes_is_kept_waiting_and_is_not_silent(kind, monkeypatch):

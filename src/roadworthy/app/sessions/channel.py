@@ -27,6 +27,7 @@ import json
 
 from roadworthy import _clock
 from roadworthy.app.sessions.core import SessionRefused, told
+from roadworthy.errors import Unavailable
 from roadworthy.log.correlation import CorrelationContext
 
 TYPE_CHECKING = False
@@ -126,11 +127,18 @@ class Channel:
 
 
 async def serve(sessions: Sessions, session: Session, transport: Transport, handler: Handler) -> None:
-    """Serve one open connection until it is over. What the handler raises closes it with 1011 and passes."""
+    """Serve one open connection until it is over.
+
+    What the handler raises closes it with 1011 and passes. When the store cannot be asked, it is closed with 1013: the
+    client comes back.
+    """
     sessions.meters.opened(resumed=session.resumed)
     connection = _Connection(sessions, session, transport)
     try:
         await connection.run(handler)
+    except Unavailable as error:
+        told("websocket session", error)
+        await transport.close(TRY_AGAIN, "try again")
     finally:
         sessions.meters.closed(clean=transport.code in CLEAN or transport.code >= REFUSED)
 
@@ -175,8 +183,9 @@ class _Connection:
 
     async def _close(self, handling: asyncio.Task[None], parts: list[asyncio.Task[Any]]) -> None:
         code, reason = self._channel.closing or (NORMAL, "")
-        if handling.done() and not handling.cancelled() and handling.exception() is not None:
-            code, reason = 1011, "the handler failed"
+        if handling.done() and not handling.cancelled() and (failed := handling.exception()) is not None:
+            away = isinstance(failed, Unavailable)
+            code, reason = (TRY_AGAIN, "try again") if away else (1011, "the handler failed")
         for part in parts:
             if part.done() and not part.cancelled() and (error := part.exception()) is not None:
                 code, reason = TRY_AGAIN, "try again"

@@ -11,13 +11,14 @@
 const PROTOCOL = "roadworthy.session";
 const LEAST = 250;
 const MOST = 15000;
+const PATIENCE = 15000;
 
 export function connect(options) {
   const {
     path = "/ws", endpoint = "/api/session", onmessage = () => {}, onstate = () => {}, onlost = () => {},
     onnew = () => {}, first = null, key = "roadworthy.session", storage = window.sessionStorage,
   } = options;
-  let kept = load(), socket = null, timer = 0, watch = 0, tries = 0, ended = false, ready = false, ping = 20, ackDue = 0;
+  let kept = load(), socket = null, timer = 0, watch = 0, tries = 0, opening = false, ended = false, ready = false, ping = 20, ackDue = 0;
 
   function load() {
     try {
@@ -32,7 +33,7 @@ export function connect(options) {
   }
 
   async function create(why) {
-    const answer = await fetch(endpoint, {method: "POST", cache: "no-store"});
+    const answer = await fetch(endpoint, {method: "POST", cache: "no-store", signal: AbortSignal.timeout(PATIENCE)});
     if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
     const made = await answer.json();
     // What was not acknowledged is said again in the new session, from number 1 on.
@@ -47,14 +48,16 @@ export function connect(options) {
   // A refused handshake looks like a broken one in a browser: the endpoint tells which it was.
   async function refused() {
     const answer = await fetch(endpoint, {
-      method: "HEAD", cache: "no-store", headers: {Authorization: `Bearer ${kept.token}`},
+      method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(PATIENCE),
+      headers: {Authorization: `Bearer ${kept.token}`},
     });
     return answer.status === 401;
   }
 
   async function open() {
     clearTimeout(timer);
-    if (ended) return;
+    if (ended || opening) return;
+    opening = true;
     onstate("connecting");
     try {
       if (!kept.token) await create("first");
@@ -62,6 +65,8 @@ export function connect(options) {
     } catch {
       again();
       return;
+    } finally {
+      opening = false;
     }
     if (ended) return;
     const url = new URL(path, location.href);
@@ -70,7 +75,7 @@ export function connect(options) {
     const made = socket = new WebSocket(url, [PROTOCOL, `token.${kept.token}`]);
     made.onmessage = (event) => { if (made === socket) hear(JSON.parse(event.data)); };
     made.onclose = (event) => { if (made === socket) closed(event); };
-    alive();
+    alive(PATIENCE);
   }
 
   function hear(said) {
@@ -119,9 +124,17 @@ export function connect(options) {
   }
 
   // The browser may notice a dead connection only after minutes: three silent pings are enough.
-  function alive() {
+  function alive(patience = ping * 3000) {
     clearTimeout(watch);
-    watch = setTimeout(() => { if (socket) { const old = socket; socket = null; old.close(); again(); } }, ping * 3000);
+    watch = setTimeout(drop, patience);
+  }
+
+  function drop() {
+    if (!socket) return;
+    const old = socket;
+    socket = null;
+    old.close();
+    again();
   }
 
   function closed(event) {
@@ -155,7 +168,7 @@ export function connect(options) {
     get waiting() { return kept.unsent.length; },
     send(data) { put({data}); },
     // Cut the connection without an end of the session, as a network does: for tests and for trying it out.
-    cut() { if (socket) { const old = socket; socket = null; old.close(); again(); } },
+    cut: drop,
     close() {
       ended = true;
       clearTimeout(timer);

@@ -11,10 +11,11 @@ the new token arrived comes back with the old one, and a stolen token is good fo
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 from roadworthy.app import guard, start
-from roadworthy.app.sessions.store import GOOD, ProcessStore
+from roadworthy.app.sessions.store import GOOD, REPLAYED, ProcessStore
 from roadworthy.errors import Exhausted, Refused
 from roadworthy.resilience.arguments import BadArgument, duration, number, whole
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 TRANSPORTS = ("subprotocol", "header", "message", "query")
 MOST_DATA = 4096
 """Characters of JSON that a session may carry of the program's own."""
+
+MOST_AUDITED = 1000
+"""Sessions of one process whose replayed tokens are security events, each once: nobody may fill the trail with them."""
 
 _LONGEST_TOKEN = 256
 
@@ -245,6 +249,8 @@ class Meters:
 
             self._event = roadworthy.event
         self._name = name
+        self._audited = start.enabled()
+        self._replayed: set[str] = set()
 
         def counted(what: str, told: str, *labels: str) -> Any:
             return metrics.counter(f"websocket.{what}", help=told, labels=("sessions", *labels))
@@ -279,12 +285,25 @@ class Meters:
         self._refused.labels(sessions=self._name, reason=reason).add()
         known = {"session_id": session_id} if session_id else {}
         self._event("session refused", kind="warning", level="warning", source=self._name, reason=reason, **known)
+        if reason == REPLAYED and self._audited and session_id not in self._replayed:
+            self._replayed.add(session_id)
+            self._audited = len(self._replayed) < MOST_AUDITED
+            _ = asyncio.get_running_loop().run_in_executor(
+                None, _audit, self._name, session_id
+            )  # it writes to the disk
 
 
 def _name(given: object) -> str:
     if isinstance(given, str) and given.replace("-", "").replace("_", "").replace(".", "").isalnum():
         return given
     raise BadArgument("name", given, "letters, digits, '.', '-' and '_'")
+
+
+def _audit(name: str, session_id: str) -> None:
+    from roadworthy.log.security import log_security_event
+
+    told = {"sessions": name, "session": session_id}
+    log_security_event("session_token_replayed", "a token that was spent was presented again", additional_data=told)
 
 
 def _store(name: str, url: str | None) -> Store:

@@ -84,6 +84,26 @@ def test_verifying_changes_nothing_and_opening_spends_the_token():
     run(main())
 
 
+def test_a_replayed_token_is_a_security_event_once_a_session(monkeypatch):
+    heard = []
+    monkeypatch.setattr(
+        "roadworthy.log.security.log_security_event", lambda kind, *_, **more: heard.append((kind, more))
+    )
+
+    async def main():
+        sessions = Sessions("t.audit")
+        made = await sessions.create()
+        await sessions.confirm(await sessions.open(made.token))
+        for _ in range(3):
+            with pytest.raises(SessionRefused, match="replayed"):
+                await sessions.open(made.token)
+        return made
+
+    made = run(main())
+    told = {"sessions": "t.audit", "session": made.session_id}
+    assert heard == [("session_token_replayed", {"additional_data": told})]
+
+
 @pytest.mark.parametrize("wrong", [object(), float("nan"), {1, 2}])
 def test_what_json_cannot_say_is_not_sent(wrong):
     with pytest.raises((TypeError, ValueError)):
