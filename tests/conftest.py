@@ -15,6 +15,7 @@ looks green.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -66,6 +67,12 @@ def service():
 @pytest.fixture(scope="session")
 def anyio_backend():
     return "asyncio"
+
+
+def pytest_collection_finish():
+    """Keep what was loaded to here out of collections: recovery collects, and each would look at all of it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item):
