@@ -297,14 +297,14 @@ def main() -> int:
     os.chdir(ROOT)
     _load()
     limits: dict[str, float] = {}
-    for module in drawn:
+    for module, found in drawn.items():
         began = time.monotonic()
         if [result for _, result in tried([(None, tests[module], 600.0)], 1)] != [SURVIVED]:
             print(f"the tests of {module} fail without any change")
             return 1
         whole = time.monotonic() - began
         limits[module] = 3 * whole + 10
-        print(f"{module}: {len(drawn[module])} mutants; its tests take {whole:.1f} s", flush=True)
+        print(f"{module}: {len(found)} mutants; its tests take {whole:.1f} s", flush=True)
     seconds = given.seconds or (float("inf") if given.core else 400.0)
     return _counted(drawn, tests, limits, core, seconds=seconds, jobs=given.jobs)
 

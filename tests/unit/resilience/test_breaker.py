@@ -64,6 +64,11 @@ def test_the_first_number_holds_its_parts_and_fits_into_63_bits(parts):
     ) == parts
 
 
+def test_nothing_is_counted_in_a_number_that_says_only_its_state():
+    for code in (CLOSED, OPEN, HALF_OPEN, FORCED_OPEN, DISABLED, METRICS_ONLY):
+        assert packed(code) == code
+
+
 def test_what_does_not_fit_stays_at_its_most_and_generations_begin_anew():
     a = packed(OPEN, 1000, 99999, 1 << 20, 1 << 22)
     assert states.opened_of(a) == 63

@@ -129,6 +129,7 @@ def test_who_comes_in_between_is_refused_instead_of_waiting_for_ever():
         ({"ratio": -0.1}, "ratio"),
         ({"ratio": "0.1"}, "ratio"),
         ({"minimum": -1}, "minimum"),
+        ({"minimum": 1e9 + 1}, "minimum"),
         ({"per": 0}, "per"),
         ({"per": "ten"}, "per"),
         ({"per": "10 parsecs"}, "per"),

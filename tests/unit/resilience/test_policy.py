@@ -351,6 +351,31 @@ def test_a_deadline_interrupts_a_coroutine_and_counts_as_nobodys_failure():
     assert "failure" not in calls(policy)
 
 
+def test_a_call_waits_for_its_turn_under_a_rate_limit(clock):
+    policy = named(rate_limit=RateLimiter(4, per=1, burst=1, wait=10))
+    assert [policy.call(fails()) for _ in range(3)] == ["ok"] * 3
+    assert clock.pauses == [0.25, 0.25]
+
+
+def test_a_coroutine_waits_for_its_turn_under_a_rate_limit(clock, monkeypatch):
+    policy = named(rate_limit=RateLimiter(4, per=1, burst=1, wait=10))
+    waited = []
+
+    async def asleep(_, seconds):
+        waited.append(seconds)
+
+    monkeypatch.setattr(Policy, "asleep", asleep)
+
+    async def main():
+        async def work():
+            return "ok"
+
+        return [await policy.acall(work) for _ in range(3)]
+
+    assert asyncio.run(main()) == ["ok"] * 3
+    assert waited == [0.25, 0.5]
+
+
 def test_a_call_that_the_deadline_ended_was_slow_if_it_took_so_long():
     policy = named(deadline=0.05, breaker=CircuitBreaker(slow_after=0.01))
 
@@ -643,6 +668,23 @@ def test_a_listener_that_is_broken_changes_nothing_for_the_program(attached):
     late = named(breaker=CircuitBreaker(scope="host"))
     assert late.call(fails()) == "ok"
     assert late.breaker.snapshot()["shared"] is False
+
+
+def test_of_what_is_broken_only_the_programs_own_passes(attached, monkeypatch):
+    policy = named(breaker=CircuitBreaker(), bulkhead=Bulkhead(1))
+
+    def broken(*_):
+        raise OSError
+
+    monkeypatch.setattr(type(policy.breaker), "failed", broken)
+    for own, raised in ((False, ConnectionError), (True, OSError)):
+        listener = Listener()
+        listener.failed = lambda place, error, own=own: own
+        attached(listener)
+        with pytest.raises(raised) as caught:
+            policy.call(fails(ConnectionError()))
+        assert (caught.type is OSError) is own
+        assert policy.bulkhead.in_use == 0
 
 
 def test_the_first_policy_calls_whoever_waits_for_one(attached, monkeypatch):

@@ -72,6 +72,15 @@ def test_no_turn_is_taken_that_the_deadline_cannot_hold(left, passes):
         assert limiter.acquire(0) == 0.1
 
 
+def test_a_deadline_that_is_over_leaves_not_a_nanosecond_to_wait():
+    limiter = RateLimiter(10, per=1, burst=1, wait=5)
+    limiter.acquire(0)
+    for now in (NS // 10 - 1, NS // 10 - 1000):
+        with pytest.raises(RateLimited):
+            limiter.acquire(now, now - NS)
+    assert limiter.acquire(NS // 10, 0) == 0.0
+
+
 @given(
     limit=st.integers(1, 50),
     per=st.sampled_from([0.01, 0.3, 1, 7, 60]),
@@ -195,6 +204,7 @@ def test_the_other_numbers_of_the_word_are_left_alone():
         ({"per": "often"}, "per"),
         ({"burst": 0}, "burst"),
         ({"burst": 2**31, "limit": 1, "per": "1h"}, "burst * per / limit"),
+        ({"burst": 10**7, "limit": 1, "per": "1h"}, "burst * per / limit"),
         ({"wait": -1}, "wait"),
         ({"wait": float("inf")}, "wait"),
         ({"scope": "galaxy"}, "scope"),
@@ -208,6 +218,7 @@ def test_an_impossible_argument_is_refused_by_name(options, field):
 
 
 def test_it_describes_itself():
+    assert RateLimiter(5).describe() == {"limit": 5, "per": 1, "burst": 5, "wait": 0, "scope": "process"}
     limiter = RateLimiter(50, per="10s", wait=1)
     assert limiter.describe() == {"limit": 50, "per": 10, "burst": 50, "wait": 1, "scope": "process"}
     assert repr(limiter) == "RateLimiter(50, per=10, burst=50, wait=1)"
