@@ -2,7 +2,7 @@
 
 import pytest
 
-from roadworthy.resilience import BreakerOpen, CircuitBreaker, DeadlineExceeded, Policy, hook
+from roadworthy.resilience import BreakerOpen, CircuitBreaker, Policy, hook
 from roadworthy.resilience.store import ProcessStore
 from roadworthy.testing import MovableClock
 
@@ -288,21 +288,3 @@ def test_a_break_that_others_begin_is_kept_and_ended_together(clock, attached):
     assert guarded() == 0
     assert breaker.state == other.state == "closed"
     assert one.call(int) == 0
-
-
-# -- what says nothing
-
-
-def test_a_call_that_the_deadline_ended_says_that_it_was_slow_only_if_it_was(clock):
-    policy, breaker = live(slow_after=1, slow_rate=0.5)
-
-    def ended(seconds):
-        clock.move(seconds)
-        raise DeadlineExceeded("no time")
-
-    for seconds in (0.999, 1):
-        with pytest.raises(DeadlineExceeded):
-            policy.call(ended, seconds)
-    found = breaker.snapshot()
-    assert (found["calls"], found["failures"], found["slow"]) == (1, 0, 1)
-    assert {key: n for key, n in policy.snapshot()["calls"].items() if n} == {"slow": 1, "deadline": 1}

@@ -1,6 +1,7 @@
 """A policy as a whole: the order of its parts, its forms, what it counts and tells."""
 
 import asyncio
+import contextlib
 import copy
 import itertools
 import pickle
@@ -326,6 +327,30 @@ def test_a_plain_call_knows_the_time_of_its_attempt_and_not_having_it_is_a_timeo
     assert calls(policy) == {"failure": 2}
 
 
+@pytest.mark.parametrize(
+    ("limit", "outer", "took", "error", "out"),
+    [
+        (2, None, 2, DeadlineExceeded, TimeoutError),
+        (2, None, 1.999, DeadlineExceeded, DeadlineExceeded),
+        (2, 3, 2, DeadlineExceeded, TimeoutError),
+        (2, 3, 3, DeadlineExceeded, DeadlineExceeded),
+        (None, None, 5, DeadlineExceeded, DeadlineExceeded),
+        (2, None, 5, ConnectionError, ConnectionError),
+        (2, None, 5, KeyError, KeyError),
+        (None, None, 5, KeyError, KeyError),
+    ],
+)
+def test_only_a_refusal_for_want_of_the_attempts_own_time_is_a_timeout(clock, limit, outer, took, error, out):
+    def work():
+        clock.move(took)
+        raise error("no")
+
+    policy = named(attempt_timeout=limit, deadline=outer)
+    with pytest.raises(out) as caught:
+        policy.call(work)
+    assert caught.type is out
+
+
 def test_a_deadline_that_is_over_refuses_the_call(clock):
     policy = named(retry=Retry(3, **RETRY))
     guarded = policy(fails())
@@ -387,6 +412,21 @@ def test_a_call_that_the_deadline_ended_was_slow_if_it_took_so_long():
     assert policy.breaker.snapshot()["slow"] in {0, 1}
 
 
+def test_a_call_that_the_deadline_ended_sooner_says_nothing(clock):
+    policy = named(breaker=CircuitBreaker(slow_after=1, slow_rate=0.5))
+
+    def ended(seconds):
+        clock.move(seconds)
+        raise DeadlineExceeded("no time")
+
+    for seconds in (0.999, 1):
+        with pytest.raises(DeadlineExceeded):
+            policy.call(ended, seconds)
+    found = policy.breaker.snapshot()
+    assert (found["calls"], found["failures"], found["slow"]) == (1, 0, 1)
+    assert calls(policy) == {"slow": 1, "deadline": 1}
+
+
 def test_a_timeout_that_adjusts_itself_hears_of_every_attempt(clock):
     limit = AdjustingTimeout(1, 8, 2)
     policy = named(attempt_timeout=limit)
@@ -397,6 +437,22 @@ def test_a_timeout_that_adjusts_itself_hears_of_every_attempt(clock):
     policy.call(clock.move, 2)
     assert limit.seconds == 4
     assert policy.snapshot()["attempt_timeout"] == 4
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"), [(None, 1), (ConnectionError, 1), (KeyboardInterrupt, 2), (asyncio.CancelledError, 2)]
+)
+def test_a_timeout_that_adjusts_itself_takes_answers_and_errors_for_answers_but_no_interruption(clock, error, seconds):
+    limit = AdjustingTimeout(1, 8, 2, calm=1)
+    limit.timed_out()
+
+    def work():
+        if error is not None:
+            raise error
+
+    with contextlib.suppress(BaseException):
+        named(attempt_timeout=limit).call(work)
+    assert limit.seconds == seconds
 
 
 def test_an_attempt_timeout_outside_of_a_task_says_so():

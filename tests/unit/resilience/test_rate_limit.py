@@ -217,6 +217,12 @@ def test_an_impossible_argument_is_refused_by_name(options, field):
     assert refused.value.field == field
 
 
+def test_a_limit_of_many_calls_in_a_long_time_is_one():
+    limiter = RateLimiter(10**6, per="1h")
+    assert limiter.acquire(NS) == 0.0
+    assert limiter._word.read()[0] == NS + 3_600_000
+
+
 def test_it_describes_itself():
     assert RateLimiter(5).describe() == {"limit": 5, "per": 1, "burst": 5, "wait": 0, "scope": "process"}
     limiter = RateLimiter(50, per="10s", wait=1)
