@@ -201,9 +201,8 @@ def _started(mutant: Mutant | None, tests: list[str]) -> int:
         sys.meta_path.insert(0, Finder(mutant))
     import pytest
 
-    # Hypothesis is loaded already, and is not to be complained about.
-    quietly = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    options = ["-x", "-q", "-p", "no:cacheprovider", *quietly, "--timeout=0"]
+    # Plain asserts: what failed is not looked at, and to rewrite the tests takes longer than to run them.
+    options = ["-x", "-q", "-p", "no:cacheprovider", "--assert=plain", "--timeout=0"]
     try:
         code = int(pytest.main([*options, *tests]))
     except BaseException:  # noqa: BLE001 - a mutant may do anything; that is noticed
@@ -260,10 +259,19 @@ class Core(NamedTuple):
                     same[name, one["line"], what] = one["why"]
         return cls(tests, same)
 
+    def stale(self) -> list[str]:
+        """Return what is excused and is not in the code any more: it would excuse something else one day."""
+        there = {self._key(one) for name in self.tests for one in all_of(f"roadworthy.resilience.{name}")}
+        return [f"{name}: {line}: {what}" for name, line, what in self.same if (name, line, what) not in there]
+
     def why_same(self, mutant: Mutant) -> str | None:
         """Return why this mutant changes nothing; None when nobody has said so."""
+        return self.same.get(self._key(mutant))
+
+    @staticmethod
+    def _key(mutant: Mutant) -> tuple[str, str, str]:
         line = linecache.getline(str(source_of(mutant.module)[0]), mutant.line).strip()
-        return self.same.get((mutant.module.rpartition(".")[2], line, mutant.what))
+        return mutant.module.rpartition(".")[2], line, mutant.what
 
 
 def main() -> int:
@@ -280,6 +288,9 @@ def main() -> int:
     core = Core.read() if given.core else Core({}, {})
     if not (given.modules or given.core) or not (given.tests or given.core or given.list):
         parser.error("give --core, or modules and their --tests")
+    if core.stale():
+        print(f"{CORE.name} excuses what is not there:", *core.stale(), sep="\n")
+        return 1
     drawn: dict[str, list[Mutant]] = {}
     for name in given.modules or core.tests:
         plain, _, line = name.partition(":")
@@ -353,14 +364,24 @@ def _load() -> None:
     """Load what each child needs and does not change: forking is then all that a mutant costs before its tests."""
     import asyncio
     import concurrent.futures.thread
+    import importlib.metadata
     import tempfile
 
     import hypothesis.configuration
     import hypothesis.stateful
     import pytest
 
+    # What is compiled once is there for all children, and is not kept.
+    sys.pycache_prefix = tempfile.mkdtemp(prefix="mutate-")
+    sys.dont_write_bytecode = False
     # Examples that fail because of a mutant are none to be tried again without it.
-    hypothesis.configuration.set_hypothesis_home_dir(tempfile.mkdtemp(prefix="mutate-"))
+    hypothesis.configuration.set_hypothesis_home_dir(sys.pycache_prefix)
+    for plugin in importlib.metadata.entry_points(group="pytest11"):
+        plugin.load()
+    loaded = [name for name in sys.modules if name.startswith("roadworthy")]
+    if loaded:  # a module that is there already would not be changed
+        message = f"loaded before there is a mutant: {loaded}"
+        raise RuntimeError(message)
     del asyncio, concurrent, pytest
 
 

@@ -75,6 +75,11 @@ def test_a_clock_that_stands_still_or_is_read_late_gives_nothing():
     assert spent(budget, start + 5 * NS) == 2
     assert spent(budget, start) == 0
     assert spent(budget, start + 5 * NS) == 0
+    quick = Budget(0.0, 1e9, per=1)  # one in each nanosecond
+    start = quick._looked_ns
+    assert [quick.spend(start) for _ in range(5)] == [True] * 5
+    assert quick.left(start) == quick.left(start - 1) == 1e9 - 5
+    assert quick.left(start + 2) == pytest.approx(1e9 - 3, abs=0.1)
 
 
 @given(

@@ -318,6 +318,7 @@ def test_threads_and_loops_in_a_crowd_balance(limit):
     ("options", "field"),
     [
         ({"limit": 0}, "limit"),
+        ({"limit": 1_000_001}, "limit"),
         ({"limit": -1}, "limit"),
         ({"limit": 2.0}, "limit"),
         ({"limit": 10**9}, "limit"),

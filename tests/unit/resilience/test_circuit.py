@@ -141,6 +141,20 @@ def test_a_closed_breaker_lets_calls_begin_at_once_and_an_open_one_asks(clock):
     assert breaker.look() is breaker.era is not None
 
 
+@pytest.mark.parametrize("scope", ["process", "host"])
+def test_what_says_nothing_is_not_counted_and_ends_no_row(attached, scope):
+    attached(Host(ProcessStore()))
+    policy, breaker = live(scope=scope, ignore=KeyError)
+    fails(policy)
+    for _ in range(3):
+        with pytest.raises(KeyError):
+            policy.call({}.__getitem__, "unknown")
+    found = breaker.snapshot()
+    assert (found["calls"], found["failures"], found["slow"], found["failures_in_row"]) == (1, 1, 0, 1)
+    fails(policy)
+    assert breaker.state == "open"
+
+
 @pytest.mark.parametrize(("state", "for_", "at_once"), [
     ("disabled", None, True), ("disabled", 5, False), ("metrics_only", None, True), ("metrics_only", 5, False),
     ("forced_open", None, False), ("forced_open", 5, False), ("open", 5, False), ("half_open", None, False),

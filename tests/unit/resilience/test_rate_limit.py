@@ -221,6 +221,10 @@ def test_a_limit_of_many_calls_in_a_long_time_is_one():
     limiter = RateLimiter(10**6, per="1h")
     assert limiter.acquire(NS) == 0.0
     assert limiter._word.read()[0] == NS + 3_600_000
+    for limit in (10**9, 2**31):  # no two in the same nanosecond
+        limiter = RateLimiter(limit)
+        limiter.acquire(NS)
+        assert limiter._word.read()[0] == NS + 1
 
 
 def test_it_describes_itself():

@@ -28,6 +28,10 @@ def test_a_window_of_calls_holds_exactly_the_last_ones(size, outcomes):
     assert CountWindow(size).totals(0, 0) == (0, 0, 0)
 
 
+def test_a_window_of_calls_is_never_to_be_told_the_time():
+    assert CountWindow(5).edge_ns >= (1 << 63) - 1  # no clock in nanoseconds comes to that
+
+
 SPAN = 64_000
 
 
