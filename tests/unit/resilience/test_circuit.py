@@ -86,9 +86,9 @@ def test_each_change_is_told_with_its_reason_and_the_length_of_a_break(clock, at
     [
         ("open", 30, {"open_for": 30.0}),
         ("open", None, {"open_for": 5.0}),
-        ("forced_open", 7.25, {"open_for": 7.25}),
+        ("forced_open", 7.2504, {"open_for": 7.25}),
         ("forced_open", None, {}),
-        ("disabled", 60, {"for": 60.0}),
+        ("disabled", 60.0004, {"for": 60.0}),
         ("disabled", None, {}),
         ("metrics_only", 0.5, {"for": 0.5}),
         ("metrics_only", None, {}),
@@ -196,6 +196,66 @@ def test_a_snapshot_tells_what_was_seen_in_the_open_after_a_forced_time_as_nothi
     assert breaker.snapshot()["calls"] is None
 
 
+def test_a_probe_that_says_nothing_makes_room_for_the_next_one(clock):
+    policy, breaker = live(ignore=KeyError)
+    fails(policy, 2)
+    clock.move(5)
+    for _ in range(3):
+        with pytest.raises(KeyError):
+            policy.call({}.__getitem__, "unknown")
+    assert breaker.state == "half_open"
+    policy.call(int)
+    assert breaker.state == "closed"
+
+
+def test_while_it_is_disabled_nothing_is_even_noted(clock):
+    policy, breaker = live(slow_after=1, window=10)
+    breaker.force("disabled")
+    era, word = breaker.era, breaker._word.read()
+    fails(policy, 5)
+    policy.call(clock.move, 1)
+    assert (era.streak, era.window.totals(era.n, 0)) == (0, (1, 0, 0))
+    assert breaker._word.read() == word
+
+
+def test_a_refusal_changes_nothing_for_anybody(clock):
+    policy, breaker = live()
+    fails(policy, 2)
+    word = breaker._word.read()
+    for _ in range(3):
+        with pytest.raises(BreakerOpen):
+            policy.call(int)
+    assert breaker._word.read() == word
+
+
+def test_a_state_that_is_over_is_not_kept(clock):
+    policy, breaker = live()
+    for _ in range(5):
+        fails(policy, 2)
+        clock.move(5)
+        policy.call(int)
+    assert list(breaker._eras.values()) == [breaker.era]
+
+
+def test_a_window_of_time_begins_with_its_first_call_though_it_is_slow(clock):
+    policy, breaker = live(window="64s", slow_after=1)
+    policy.call(clock.move, 1)
+    found = breaker.snapshot()
+    assert (found["calls"], found["slow"]) == (1, 1)
+    for _ in range(3):
+        policy.call(clock.move, 1)
+    assert len(breaker.era.window._marks) == 4
+
+
+def test_a_success_is_marked_in_each_sixty_fourth_of_a_window_of_time(clock):
+    policy, breaker = live(window="64s")
+    for _ in range(4):
+        policy.call(int)
+        policy.call(int)
+        clock.move(1)
+    assert [good for _, good in breaker.era.window._marks] == [0, 2, 4, 6]
+
+
 # -- shared with others
 
 
@@ -222,7 +282,9 @@ def test_one_that_is_not_to_be_shared_is_not(clock, attached):
 def test_a_word_is_taken_once_and_what_was_counted_stays(clock, attached):
     (policy, breaker), (_, other) = shared(attached)
     fails(policy)
+    era = breaker.era
     breaker.attach()
+    assert breaker.era is era
     fails(policy)
     assert breaker.state == other.state == "open"
 
@@ -247,6 +309,58 @@ def test_a_word_that_shows_its_updates_is_watched_without_reading_it(attached):
     store.stamp[0][0] = 5
     assert policy.call(int) == 0
     assert breaker.era.stamp == 5
+
+
+def test_what_others_change_while_it_looks_is_seen(attached):
+    class Racing(ProcessStore):
+        then = None
+
+        def word(self, name):
+            self.kept = super().word(name)
+            return self
+
+        def update(self, fn, patience=0.05):
+            return self.kept.update(fn, patience)
+
+        def watch(self):
+            return [7], 0
+
+        def read(self):
+            values = self.kept.read()
+            then, self.then = self.then, None
+            if then is not None:
+                then()
+            return values
+
+    store = Racing()
+    attached(Host(store))
+    _, breaker = live(scope="host")
+    (_, other) = live(scope="host")
+    assert breaker.look() is not None
+    store.then = lambda: other.force("forced_open")
+    assert breaker.look() is None
+
+
+def test_who_cannot_tell_the_others_stops_alone_after_as_many_failures_as_are_judged(clock, attached):
+    class Locked(ProcessStore):
+        def word(self, name):
+            self.read = super().word(name).read
+            return self
+
+        def update(self, fn, patience=0.05):
+            return None
+
+    attached(Host(Locked()))
+    policy, breaker = live(scope="host", consecutive=None, min_calls=3, window=10)
+    fails(policy, 2)
+    policy.call(int)
+    fails(policy, 3)
+    with pytest.raises(BreakerOpen) as caught:
+        policy.call(int)
+    assert caught.value.retry_after == 5.0
+    clock.move(5)
+    assert policy.call(int) == 0
+    assert breaker.state == "closed"
 
 
 def test_a_failure_that_others_had_during_a_call_is_in_the_same_row(clock, attached):

@@ -62,14 +62,15 @@ def test_a_call_that_may_wait_has_its_turn_in_order():
     ("left", "passes"), [(NS, True), (NS // 10, True), (NS // 20, False), (0, False), (-NS, False)]
 )
 def test_no_turn_is_taken_that_the_deadline_cannot_hold(left, passes):
-    limiter = RateLimiter(10, per=1, burst=1, wait=5)
-    assert limiter.acquire(0) == 0.0
-    if passes:
-        assert limiter.acquire(0, left) == 0.1
-    else:
-        with pytest.raises(RateLimited):
-            limiter.acquire(0, left)
-        assert limiter.acquire(0) == 0.1
+    for now in (0, 100 * NS):
+        limiter = RateLimiter(10, per=1, burst=1, wait=5)
+        assert limiter.acquire(now) == 0.0
+        if passes:
+            assert limiter.acquire(now, now + left) == 0.1
+        else:
+            with pytest.raises(RateLimited):
+                limiter.acquire(now, now + left)
+            assert limiter.acquire(now) == 0.1
 
 
 def test_a_deadline_that_is_over_leaves_not_a_nanosecond_to_wait():

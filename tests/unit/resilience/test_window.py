@@ -78,6 +78,10 @@ def test_a_window_of_time_forgets_everything_after_its_time(outcomes):
     assert window.totals(good, now + SPAN) == (0, 0, 0)
 
 
+def test_the_first_mark_of_a_window_of_time_is_due_from_the_beginning_of_the_clock():
+    assert TimeWindow(SPAN).edge_ns == 0
+
+
 def test_a_window_of_time_that_is_used_for_long_stays_small():
     window = TimeWindow(SPAN)
     now, good, edge = 1_000_000, 0, 0
