@@ -7,6 +7,7 @@
 #   make check    lint, types, architecture, documentation
 #   make bench    ours against the peers, as ratios
 #   make soak     the tests that take long
+#   make mutants  change the resilience core, line by line: do its tests notice?
 #   make lock     resolve the dependencies anew
 #   make clean    remove everything that was generated
 #
@@ -32,7 +33,7 @@ endif
 # Live tests mostly wait. A worker that runs out of tests takes some of another's.
 parallel := -n $(JOBS) --dist worksteal
 
-.PHONY: help run reports actors test check bench soak lock clean env
+.PHONY: help run reports actors test check bench soak mutants lock clean env
 .DEFAULT_GOAL := help
 
 help:
@@ -102,6 +103,9 @@ bench: $(VENV)-bench/.stamp
 
 soak: env
 	@$(bin)/python -m pytest -m soak --timeout=0 $(ARGS)
+
+mutants: env
+	@$(bin)/python tools/mutate.py --core $(ARGS)
 
 lock: $(bin)/python
 	@PYTHON=$(bin)/python tools/lock.sh $(ARGS)

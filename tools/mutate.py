@@ -1,11 +1,18 @@
 """Change one thing in a module, run its tests, see whether they notice; again and again. Prints the share they noticed.
 
+    python tools/mutate.py --core
+    python tools/mutate.py --core states retry:140
     python tools/mutate.py --seconds 400 --tests tests/unit/resilience -- breaker states window retry budget
 
 A change ("mutant") that no test notices is a line that could be wrong without anybody knowing. Modules are those of
-``roadworthy.resilience``, or dotted names. One interpreter loads pytest and everything else once and forks for each
-mutant, so that one costs little more than its tests; nothing on disk is changed. Mutants are drawn at random, evenly
-over the modules, until the time is up; ``--seed`` draws the same again, and ``--list`` only shows them.
+``roadworthy.resilience``, or dotted names; ``:140`` leaves only the mutants of that line. One interpreter loads pytest
+and everything else once and forks for each mutant, so that one costs little more than its tests; nothing on disk is
+changed. Mutants are drawn at random, evenly over the modules, until the time is up; ``--seed`` draws the same again,
+and ``--list`` only shows them.
+
+``--core`` takes modules and tests from ``mutate_core.toml`` beside this file: each module against the few quick files
+that are about it, every mutant once. Named there are also the mutants that change nothing anybody could see, each with
+the reason; they are counted apart.
 
 What is changed: comparisons (< to <=, == to !=, ...), arithmetic and bit operators, ``and``/``or``, ``not``, numbers
 (by one), True/False, conditions (always, never), and returned values (to None). What is not: docstrings, annotations,
@@ -19,12 +26,14 @@ import ast
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import linecache
 import os
 import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,7 +41,8 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
-KILLED, SURVIVED, TIMEOUT = "killed", "survived", "timeout"
+CORE = Path(__file__).with_name("mutate_core.toml")
+KILLED, SURVIVED, TIMEOUT, SAME = "killed", "survived", "timeout", "same"
 
 _COMPARE: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -178,93 +188,200 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(mutated(self.mutant), vars(module))  # noqa: S102 - that is what it is for
 
 
-def tried(mutant: Mutant | None, tests: list[str], limit: float) -> str:
-    """Run the tests in a child with that change and tell what came of it."""
+def _started(mutant: Mutant | None, tests: list[str]) -> int:
+    """Begin to run the tests in a child with that change and return its pid."""
     pid = os.fork()
-    if pid == 0:
-        os.setsid()
-        quiet = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(quiet, 1)
-        os.dup2(quiet, 2)
-        if mutant is not None:
-            sys.meta_path.insert(0, Finder(mutant))
-        import pytest
+    if pid:
+        return pid
+    os.setsid()
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    if mutant is not None:
+        sys.meta_path.insert(0, Finder(mutant))
+    import pytest
 
-        # Hypothesis is loaded already, and is not to be complained about.
-        quietly = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-        options = ["-x", "-q", "-p", "no:cacheprovider", *quietly, "--timeout=0"]
-        try:
-            code = int(pytest.main([*options, *tests]))
-        except BaseException:  # noqa: BLE001 - a mutant may do anything; that is noticed
-            code = 1
-        os._exit(code)
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return SURVIVED if status == 0 else KILLED
-        time.sleep(0.01)
+    # Plain asserts: what failed is not looked at, and to rewrite the tests takes longer than to run them.
+    options = ["-x", "-q", "-p", "no:cacheprovider", "--assert=plain", "--timeout=0"]
+    try:
+        code = int(pytest.main([*options, *tests]))
+    except BaseException:  # noqa: BLE001 - a mutant may do anything; that is noticed
+        code = 1
+    os._exit(code)
+
+
+def _ended(pid: int, deadline: float) -> str | None:
+    """Tell what came of a child; None when it still runs and may."""
+    done, status = os.waitpid(pid, os.WNOHANG)
+    if done:
+        return SURVIVED if status == 0 else KILLED
+    if time.monotonic() < deadline:
+        return None
     os.killpg(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     return TIMEOUT
 
 
+def tried(mutants: Iterable[tuple[Mutant | None, list[str], float]], jobs: int) -> Iterator[tuple[Mutant | None, str]]:
+    """Yield what came of each, ``jobs`` at once; given with each: its tests, and the seconds that they may take."""
+    running: dict[int, tuple[Mutant | None, float]] = {}
+    left = iter(mutants)
+    more = True
+    while more or running:
+        while more and len(running) < jobs:
+            taken = next(left, None)
+            more = taken is not None
+            if taken is not None:
+                running[_started(taken[0], taken[1])] = taken[0], time.monotonic() + taken[2]
+        for pid, (mutant, deadline) in list(running.items()):
+            result = _ended(pid, deadline)
+            if result is not None:
+                del running[pid]
+                yield mutant, result
+        time.sleep(0.01)
+
+
+class Core(NamedTuple):
+    """What ``mutate_core.toml`` says: the tests of each module, and why a mutant of it changes nothing."""
+
+    tests: dict[str, list[str]]
+    same: dict[tuple[str, str, str], str]
+
+    @classmethod
+    def read(cls) -> Core:
+        """Read the file; raises what tomllib does."""
+        tests: dict[str, list[str]] = {}
+        same: dict[tuple[str, str, str], str] = {}
+        for name, about in tomllib.loads(CORE.read_text(encoding="utf-8")).items():
+            tests[name] = [f"tests/unit/resilience/test_{one}.py" for one in about["tests"]]
+            for one in about.get("same", ()):
+                for what in one["what"]:
+                    same[name, one["line"], what] = one["why"]
+        return cls(tests, same)
+
+    def stale(self) -> list[str]:
+        """Return what is excused and is not in the code any more: it would excuse something else one day."""
+        there = {self._key(one) for name in self.tests for one in all_of(f"roadworthy.resilience.{name}")}
+        return [f"{name}: {line}: {what}" for name, line, what in self.same if (name, line, what) not in there]
+
+    def why_same(self, mutant: Mutant) -> str | None:
+        """Return why this mutant changes nothing; None when nobody has said so."""
+        return self.same.get(self._key(mutant))
+
+    @staticmethod
+    def _key(mutant: Mutant) -> tuple[str, str, str]:
+        line = linecache.getline(str(source_of(mutant.module)[0]), mutant.line).strip()
+        return mutant.module.rpartition(".")[2], line, mutant.what
+
+
 def main() -> int:
-    """Draw, try, count; exit 1 when the tests fail without any change."""
+    """Draw, try, count; exit 1 when the tests fail without any change, or when a mutant of the core survives."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("modules", nargs="+")
-    parser.add_argument("--tests", action="append", required=True, help="what pytest is given; may be repeated")
-    parser.add_argument("--seconds", type=float, default=400.0, help="stop after that long")
+    parser.add_argument("modules", nargs="*")
+    parser.add_argument("--core", action="store_true", help="the resilience core, or these modules of it")
+    parser.add_argument("--tests", action="append", help="what pytest is given; may be repeated")
+    parser.add_argument("--seconds", type=float, help="stop after that long; by default 400, and never with --core")
+    parser.add_argument("--jobs", type=int, default=2, help="how many mutants are tried at once")
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--list", action="store_true", help="show the mutants and stop")
     given = parser.parse_args()
-    modules = [name if "." in name else f"roadworthy.resilience.{name}" for name in given.modules]
-    chance = random.Random(given.seed)  # noqa: S311 - a sample
-    drawn = {module: all_of(module) for module in modules}
+    core = Core.read() if given.core else Core({}, {})
+    if not (given.modules or given.core) or not (given.tests or given.core or given.list):
+        parser.error("give --core, or modules and their --tests")
+    if core.stale():
+        print(f"{CORE.name} excuses what is not there:", *core.stale(), sep="\n")
+        return 1
+    drawn: dict[str, list[Mutant]] = {}
+    for name in given.modules or core.tests:
+        plain, _, line = name.partition(":")
+        module = plain if "." in plain else f"roadworthy.resilience.{plain}"
+        drawn.setdefault(module, []).extend(one for one in all_of(module) if line in {"", str(one.line)})
     if given.list:
         for found in drawn.values():
             print(*(f"{one.module.rpartition('.')[2]}:{one.line}: {one.what}" for one in found), sep="\n")
         return 0
-    sys.path[:0] = [str(ROOT / "src")]
-    _load()
-    began = time.monotonic()
-    if tried(None, given.tests, 600) != SURVIVED:
-        print("the tests fail without any change")
-        return 1
-    whole = time.monotonic() - began
-    print(f"{sum(map(len, drawn.values()))} mutants of {len(modules)} modules; the tests take {whole:.1f} s")
+    tests = {module: given.tests or core.tests[module.rpartition(".")[2]] for module in drawn}
+    chance = random.Random(given.seed)  # noqa: S311 - a sample
     for found in drawn.values():
         chance.shuffle(found)
-    results: dict[str, list[str]] = {module: [] for module in modules}
-    end = time.monotonic() + given.seconds
-    while time.monotonic() < end and any(drawn.values()):
-        module = min((name for name in modules if drawn[name]), key=lambda name: len(results[name]))
-        mutant = drawn[module].pop()
-        result = tried(mutant, given.tests, 2 * whole + 10)
-        results[module].append(result)
-        if result == SURVIVED:
-            print(f"survived: {module.rpartition('.')[2]}.py:{mutant.line}: {mutant.what}", flush=True)
+    sys.path[:0] = [str(ROOT / "src")]
+    os.chdir(ROOT)
+    _load()
+    limits: dict[str, float] = {}
+    for module, found in drawn.items():
+        began = time.monotonic()
+        if [result for _, result in tried([(None, tests[module], 600.0)], 1)] != [SURVIVED]:
+            print(f"the tests of {module} fail without any change")
+            return 1
+        whole = time.monotonic() - began
+        limits[module] = 3 * whole + 10
+        print(f"{module}: {len(found)} mutants; its tests take {whole:.1f} s", flush=True)
+    seconds = given.seconds or (float("inf") if given.core else 400.0)
+    return _counted(drawn, tests, limits, core, seconds=seconds, jobs=given.jobs)
+
+
+def _counted(
+    drawn: dict[str, list[Mutant]],
+    tests: dict[str, list[str]],
+    limits: dict[str, float],
+    core: Core,
+    *,
+    seconds: float,
+    jobs: int,
+) -> int:
+    """Try the mutants, tell what came of them, and return the exit code."""
+    end = time.monotonic() + seconds
+    begun = dict.fromkeys(drawn, 0)
+    results: dict[str, list[str]] = {module: [] for module in drawn}
+
+    def in_turn() -> Iterator[tuple[Mutant, list[str], float]]:
+        while time.monotonic() < end and any(drawn.values()):
+            module = min((name for name in drawn if drawn[name]), key=lambda name: begun[name])
+            begun[module] += 1
+            yield drawn[module].pop(), tests[module], limits[module]
+
+    for mutant, result in tried(in_turn(), jobs):
+        if mutant is None:
+            continue
+        why = core.why_same(mutant) if result == SURVIVED else None
+        results[mutant.module].append(SAME if why else result)
+        if result == SURVIVED and not why:
+            print(f"survived: {mutant.module.rpartition('.')[2]}.py:{mutant.line}: {mutant.what}", flush=True)
     results["all"] = [one for seen in results.values() for one in seen]
     for module, seen in results.items():
-        noticed = len(seen) - seen.count(SURVIVED)
-        share = f"{noticed / len(seen):.1%}" if seen else "none tried"
-        hung, left = seen.count(TIMEOUT), len(drawn.get(module, ()))
-        print(f"{module}: {noticed} of {len(seen)} noticed ({share}; {hung} by hanging), {left} not tried")
-    return 0
+        hung, same, left = seen.count(TIMEOUT), seen.count(SAME), len(drawn.get(module, ()))
+        changed = len(seen) - same
+        noticed = changed - seen.count(SURVIVED)
+        share = f"{noticed / changed:.1%}" if changed else "none tried"
+        print(
+            f"{module}: {len(seen)} tried, {same} change nothing, {noticed} of the other {changed} noticed"
+            f" ({share}; {hung} by hanging), {left} not tried"
+        )
+    return 1 if core.tests and SURVIVED in results["all"] else 0
 
 
 def _load() -> None:
     """Load what each child needs and does not change: forking is then all that a mutant costs before its tests."""
     import asyncio
     import concurrent.futures.thread
+    import importlib.metadata
     import tempfile
 
     import hypothesis.configuration
     import hypothesis.stateful
     import pytest
 
+    # What is compiled once is there for all children, and is not kept.
+    sys.pycache_prefix = tempfile.mkdtemp(prefix="mutate-")
+    sys.dont_write_bytecode = False
     # Examples that fail because of a mutant are none to be tried again without it.
-    hypothesis.configuration.set_hypothesis_home_dir(tempfile.mkdtemp(prefix="mutate-"))
+    hypothesis.configuration.set_hypothesis_home_dir(sys.pycache_prefix)
+    for plugin in importlib.metadata.entry_points(group="pytest11"):
+        plugin.load()
+    loaded = [name for name in sys.modules if name.startswith("roadworthy")]
+    if loaded:  # a module that is there already would not be changed
+        message = f"loaded before there is a mutant: {loaded}"
+        raise RuntimeError(message)
     del asyncio, concurrent, pytest
 
 

@@ -135,6 +135,8 @@ class Retry:
     def most(self, attempt: int) -> float:
         """Return the longest backoff, in seconds, after attempt ``attempt``, without what the other side asks for."""
         first, most = self.backoff
+        if not first:  # twice nothing is nothing
+            return 0.0
         return most if attempt > self._doublings else min(most, first * 2.0 ** (attempt - 1))
 
     def drawn(self, attempt: int) -> float:
@@ -224,7 +226,7 @@ def _backoff(value: object) -> tuple[float, float]:
 def _doublings(first: float, most: float) -> int:
     """Return after how many attempts the backoff no longer grows: no power of two is taken beyond that."""
     count, pause = 1, first
-    while 0 < pause < most and count < _MOST_DOUBLINGS:
+    while pause < most and count < _MOST_DOUBLINGS:
         pause *= 2
         count += 1
     return count

@@ -64,6 +64,11 @@ def test_the_first_number_holds_its_parts_and_fits_into_63_bits(parts):
     ) == parts
 
 
+def test_nothing_is_counted_in_a_number_that_says_only_its_state():
+    for code in (CLOSED, OPEN, HALF_OPEN, FORCED_OPEN, DISABLED, METRICS_ONLY):
+        assert packed(code) == code
+
+
 def test_what_does_not_fit_stays_at_its_most_and_generations_begin_anew():
     a = packed(OPEN, 1000, 99999, 1 << 20, 1 << 22)
     assert states.opened_of(a) == 63
@@ -138,6 +143,41 @@ def test_a_lease_is_never_over_early_and_soon_after_its_end(probes, lease):
     what, wait, _ = states.admission(values, start + lease // 2, rules)
     assert what == REJECT
     assert 0 < wait <= lease - lease // 2 + 2 * rules.tick_ns
+
+
+@pytest.mark.parametrize("probes", range(2, states.MOST_PROBES + 1))
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
+def test_a_lease_that_begins_within_a_tick_is_not_over_early_either(probes, part):
+    rules = Rules(probes=probes, lease_ns=5 * S, successes=probes)
+    start = 1000 * S
+    _, _, values = states.admission((packed(OPEN, 1), start, 0), start, rules)
+    later = start + int(rules.tick_ns * part)
+    for _ in range(probes - 1):
+        what, _, values = states.admission(values, later, rules)
+        assert what == PROBE
+    assert states.admission(values, later + 5 * S - 1, rules)[0] == REJECT
+
+
+@pytest.mark.parametrize("probes", range(1, states.MOST_PROBES + 1))
+@pytest.mark.parametrize("lease", [7, 1000, S // 10, 5 * S, 86_400 * S])
+def test_who_is_refused_while_others_probe_is_told_to_the_nanosecond_when_there_is_room(probes, lease):
+    rules = Rules(probes=probes, lease_ns=lease, successes=probes)
+    values = (packed(OPEN, 1), 1000 * S, 0)
+    for _ in range(probes):
+        _, _, values = states.admission(values, 1000 * S, rules)
+    for part in (0, 0.3, 0.5, 0.99):
+        now = 1000 * S + int(lease * part)
+        what, wait, _ = states.admission(values, now, rules)
+        assert what == REJECT
+        assert states.admission(values, now + wait - 1, rules)[0] == REJECT
+        assert states.admission(values, now + wait, rules)[0] == PROBE
+
+
+def test_rules_without_more_are_those_of_a_breaker_without_more():
+    plain, made = Rules(), CircuitBreaker().rules()
+    assert {name: getattr(plain, name) for name in Rules.__slots__} == {
+        name: getattr(made, name) for name in Rules.__slots__
+    }
 
 
 # -- what probes come to
@@ -219,6 +259,20 @@ def test_a_probe_that_comes_back_into_another_state_changes_nothing(code):
 )
 def test_a_break_takes_twice_as_long_each_time_up_to_the_longest(opened, luck, seconds):
     assert states.break_ns(opened, RULES, luck) == int(seconds * S)
+
+
+def test_a_break_that_comes_to_the_longest_is_spread_below_it():
+    rules = Rules(shortest_ns=15 * S, longest_ns=60 * S)
+    assert [states.break_ns(3, rules, luck) for luck in (0.0, 0.5, 1.0)] == [60 * S, 54 * S, 48 * S]
+    assert states.break_ns(2, rules, 1.0) == 37.5 * S
+
+
+@pytest.mark.parametrize(
+    ("code", "opened"), [(OPEN, 1), (HALF_OPEN, 1), (CLOSED, 0), (FORCED_OPEN, 0), (DISABLED, 0), (METRICS_ONLY, 0)]
+)
+def test_a_break_that_is_forced_is_the_first_of_its_row(code, opened):
+    a, b, c = states.forced((packed(OPEN, 9, generation=7), 5, 6), code, 11)
+    assert (states.state_of(a), states.opened_of(a), states.generation_of(a), b, c) == (code, opened, 8, 11, 0)
 
 
 @pytest.mark.parametrize("luck", [0.0, 0.3, 0.999])
@@ -303,6 +357,12 @@ def test_counts_of_another_generation_or_state_are_dropped():
     for code in (OPEN, HALF_OPEN, FORCED_OPEN, DISABLED, METRICS_ONLY):
         values = (packed(code, generation=7), 1, 2)
         assert counted(values, 5, 5) == values
+
+
+def test_counts_that_just_fit_are_kept():
+    full = states.MOST_COUNT, states.MOST_COUNT, states.MOST_COUNT
+    assert states.counts(states.packed_counts(*full)) == full
+    assert states.packed_counts(*full) < 1 << 63
 
 
 def test_counts_that_do_not_fit_keep_their_proportions():

@@ -61,6 +61,20 @@ def test_what_was_earned_long_ago_is_no_credit():
     assert spent(budget, start + 3600 * NS) == 30  # 3 and a tenth of what came, on average, in the last 10 s
 
 
+@pytest.mark.parametrize(("after", "left"), [(5, 33), (10, 33), (15, 23), (20, 18), (30, 13)])
+def test_what_was_earned_counts_as_if_spread_over_the_time_since_the_last_look(after, left):
+    budget = Budget(0.1, 3, per=10)
+    earn(budget, 300)
+    assert budget.left(budget._looked_ns + after * NS) == pytest.approx(left)
+
+
+def test_without_any_success_no_more_than_the_minimum_gathers():
+    budget = Budget(1.0, 3, per=10)
+    start = budget._looked_ns
+    for after in (0, 1, 5, 10, 15, 100):
+        assert budget.left(start + after * NS) == 3
+
+
 def test_credit_that_is_not_used_ends_with_the_period():
     budget = Budget(0.1, 3, per=10)
     now = budget._looked_ns
@@ -75,6 +89,11 @@ def test_a_clock_that_stands_still_or_is_read_late_gives_nothing():
     assert spent(budget, start + 5 * NS) == 2
     assert spent(budget, start) == 0
     assert spent(budget, start + 5 * NS) == 0
+    quick = Budget(0.0, 1e9, per=1)  # one in each nanosecond
+    start = quick._looked_ns
+    assert [quick.spend(start) for _ in range(5)] == [True] * 5
+    assert quick.left(start) == quick.left(start - 1) == 1e9 - 5
+    assert quick.left(start + 2) == pytest.approx(1e9 - 3, abs=0.1)
 
 
 @given(
@@ -129,6 +148,7 @@ def test_who_comes_in_between_is_refused_instead_of_waiting_for_ever():
         ({"ratio": -0.1}, "ratio"),
         ({"ratio": "0.1"}, "ratio"),
         ({"minimum": -1}, "minimum"),
+        ({"minimum": 1e9 + 1}, "minimum"),
         ({"per": 0}, "per"),
         ({"per": "ten"}, "per"),
         ({"per": "10 parsecs"}, "per"),

@@ -8,7 +8,7 @@ import pytest
 
 from roadworthy import _clock
 from roadworthy.resilience.arguments import BadArgument
-from roadworthy.resilience.bulkhead import Bulkhead
+from roadworthy.resilience.bulkhead import Bulkhead, _wake
 from roadworthy.resilience.rejected import BulkheadFull
 
 NS = 1_000_000_000
@@ -89,6 +89,13 @@ def test_waiting_ends_after_its_time_or_at_the_deadline():
     assert (patient.waiting, patient.in_use) == (0, 1)
 
 
+def test_less_than_a_second_is_time_to_wait_too():
+    rooms = Bulkhead(1, wait=0.5)
+    assert rooms._patience(None) == 0.5
+    assert 0 < rooms._patience(_clock.monotonic_ns() + NS // 4) <= 0.25
+    assert rooms._patience(_clock.monotonic_ns() + LONG * NS) == 0.5
+
+
 def test_threads_are_served_in_the_order_in_which_they_came():
     rooms = Bulkhead(1, wait=LONG)
     rooms.enter()
@@ -140,6 +147,38 @@ def test_nobody_overtakes_those_who_wait():
         assert not second.done()
         rooms.leave()
         await second
+
+    asyncio.run(main())
+
+
+def test_a_permit_that_is_about_to_be_handed_over_goes_to_who_waits():
+    rooms, served = Bulkhead(1, wait=0.01), []
+    rooms._waiting.append([lambda: served.append("who waits")])  # as in the instant after a permit was given back
+    with pytest.raises(BulkheadFull):
+        rooms.enter()
+    assert served == ["who waits"]
+    rooms.leave()
+    rooms._waiting.append([lambda: served.append("who waits")])
+
+    async def main():
+        with pytest.raises(BulkheadFull):
+            await rooms.aenter()
+
+    asyncio.run(main())
+    assert served == ["who waits"] * 2
+    assert (rooms.in_use, rooms.waiting) == (1, 0)
+
+
+def test_a_waiter_that_is_gone_is_woken_without_a_word():
+    async def main():
+        woken = asyncio.get_running_loop().create_future()
+        _wake(woken)
+        assert woken.done()
+        _wake(woken)
+        gone = asyncio.get_running_loop().create_future()
+        gone.cancel()
+        _wake(gone)
+        assert gone.cancelled()
 
     asyncio.run(main())
 
@@ -279,6 +318,7 @@ def test_threads_and_loops_in_a_crowd_balance(limit):
     ("options", "field"),
     [
         ({"limit": 0}, "limit"),
+        ({"limit": 1_000_001}, "limit"),
         ({"limit": -1}, "limit"),
         ({"limit": 2.0}, "limit"),
         ({"limit": 10**9}, "limit"),
@@ -293,5 +333,6 @@ def test_an_impossible_argument_is_refused_by_name(options, field):
 
 
 def test_it_describes_itself():
+    assert Bulkhead(20).describe() == {"limit": 20, "wait": 0}
     assert Bulkhead(20, wait="100ms").describe() == {"limit": 20, "wait": 0.1}
     assert repr(Bulkhead(20, wait=0.1)) == "Bulkhead(20, wait=0.1)"

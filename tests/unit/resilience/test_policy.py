@@ -1,6 +1,7 @@
 """A policy as a whole: the order of its parts, its forms, what it counts and tells."""
 
 import asyncio
+import contextlib
 import copy
 import itertools
 import pickle
@@ -326,6 +327,30 @@ def test_a_plain_call_knows_the_time_of_its_attempt_and_not_having_it_is_a_timeo
     assert calls(policy) == {"failure": 2}
 
 
+@pytest.mark.parametrize(
+    ("limit", "outer", "took", "error", "out"),
+    [
+        (2, None, 2, DeadlineExceeded, TimeoutError),
+        (2, None, 1.999, DeadlineExceeded, DeadlineExceeded),
+        (2, 3, 2, DeadlineExceeded, TimeoutError),
+        (2, 3, 3, DeadlineExceeded, DeadlineExceeded),
+        (None, None, 5, DeadlineExceeded, DeadlineExceeded),
+        (2, None, 5, ConnectionError, ConnectionError),
+        (2, None, 5, KeyError, KeyError),
+        (None, None, 5, KeyError, KeyError),
+    ],
+)
+def test_only_a_refusal_for_want_of_the_attempts_own_time_is_a_timeout(clock, limit, outer, took, error, out):
+    def work():
+        clock.move(took)
+        raise error("no")
+
+    policy = named(attempt_timeout=limit, deadline=outer)
+    with pytest.raises(out) as caught:
+        policy.call(work)
+    assert caught.type is out
+
+
 def test_a_deadline_that_is_over_refuses_the_call(clock):
     policy = named(retry=Retry(3, **RETRY))
     guarded = policy(fails())
@@ -351,6 +376,31 @@ def test_a_deadline_interrupts_a_coroutine_and_counts_as_nobodys_failure():
     assert "failure" not in calls(policy)
 
 
+def test_a_call_waits_for_its_turn_under_a_rate_limit(clock):
+    policy = named(rate_limit=RateLimiter(4, per=1, burst=1, wait=10))
+    assert [policy.call(fails()) for _ in range(3)] == ["ok"] * 3
+    assert clock.pauses == [0.25, 0.25]
+
+
+def test_a_coroutine_waits_for_its_turn_under_a_rate_limit(clock, monkeypatch):
+    policy = named(rate_limit=RateLimiter(4, per=1, burst=1, wait=10))
+    waited = []
+
+    async def asleep(_, seconds):
+        waited.append(seconds)
+
+    monkeypatch.setattr(Policy, "asleep", asleep)
+
+    async def main():
+        async def work():
+            return "ok"
+
+        return [await policy.acall(work) for _ in range(3)]
+
+    assert asyncio.run(main()) == ["ok"] * 3
+    assert waited == [0.25, 0.5]
+
+
 def test_a_call_that_the_deadline_ended_was_slow_if_it_took_so_long():
     policy = named(deadline=0.05, breaker=CircuitBreaker(slow_after=0.01))
 
@@ -360,6 +410,21 @@ def test_a_call_that_the_deadline_ended_was_slow_if_it_took_so_long():
     with pytest.raises(DeadlineExceeded):
         asyncio.run(policy.acall(hang))
     assert policy.breaker.snapshot()["slow"] in {0, 1}
+
+
+def test_a_call_that_the_deadline_ended_sooner_says_nothing(clock):
+    policy = named(breaker=CircuitBreaker(slow_after=1, slow_rate=0.5))
+
+    def ended(seconds):
+        clock.move(seconds)
+        raise DeadlineExceeded("no time")
+
+    for seconds in (0.999, 1):
+        with pytest.raises(DeadlineExceeded):
+            policy.call(ended, seconds)
+    found = policy.breaker.snapshot()
+    assert (found["calls"], found["failures"], found["slow"]) == (1, 0, 1)
+    assert calls(policy) == {"slow": 1, "deadline": 1}
 
 
 def test_a_timeout_that_adjusts_itself_hears_of_every_attempt(clock):
@@ -372,6 +437,22 @@ def test_a_timeout_that_adjusts_itself_hears_of_every_attempt(clock):
     policy.call(clock.move, 2)
     assert limit.seconds == 4
     assert policy.snapshot()["attempt_timeout"] == 4
+
+
+@pytest.mark.parametrize(
+    ("error", "seconds"), [(None, 1), (ConnectionError, 1), (KeyboardInterrupt, 2), (asyncio.CancelledError, 2)]
+)
+def test_a_timeout_that_adjusts_itself_takes_answers_and_errors_for_answers_but_no_interruption(clock, error, seconds):
+    limit = AdjustingTimeout(1, 8, 2, calm=1)
+    limit.timed_out()
+
+    def work():
+        if error is not None:
+            raise error
+
+    with contextlib.suppress(BaseException):
+        named(attempt_timeout=limit).call(work)
+    assert limit.seconds == seconds
 
 
 def test_an_attempt_timeout_outside_of_a_task_says_so():
@@ -448,11 +529,11 @@ BAD = [
 
 @pytest.mark.parametrize(("given", "field"), BAD)
 def test_an_impossible_policy_is_refused_by_field(given, field):
-    before = len(hook.living())
+    before = hook.living()  # kept, so that the collector takes none of them meanwhile
     with pytest.raises(BadArgument) as caught:
         Policy(**{"name": "bad", **given})
     assert caught.value.field == field
-    assert len(hook.living()) == before
+    assert len(hook.living()) == len(before)
 
 
 def test_a_call_imports_nothing_that_a_signal_handler_could_come_upon():
@@ -643,6 +724,23 @@ def test_a_listener_that_is_broken_changes_nothing_for_the_program(attached):
     late = named(breaker=CircuitBreaker(scope="host"))
     assert late.call(fails()) == "ok"
     assert late.breaker.snapshot()["shared"] is False
+
+
+def test_of_what_is_broken_only_the_programs_own_passes(attached, monkeypatch):
+    policy = named(breaker=CircuitBreaker(), bulkhead=Bulkhead(1))
+
+    def broken(*_):
+        raise OSError
+
+    monkeypatch.setattr(type(policy.breaker), "failed", broken)
+    for own, raised in ((False, ConnectionError), (True, OSError)):
+        listener = Listener()
+        listener.failed = lambda place, error, own=own: own
+        attached(listener)
+        with pytest.raises(raised) as caught:
+            policy.call(fails(ConnectionError()))
+        assert (caught.type is OSError) is own
+        assert policy.bulkhead.in_use == 0
 
 
 def test_the_first_policy_calls_whoever_waits_for_one(attached, monkeypatch):

@@ -62,14 +62,24 @@ def test_a_call_that_may_wait_has_its_turn_in_order():
     ("left", "passes"), [(NS, True), (NS // 10, True), (NS // 20, False), (0, False), (-NS, False)]
 )
 def test_no_turn_is_taken_that_the_deadline_cannot_hold(left, passes):
+    for now in (0, 100 * NS):
+        limiter = RateLimiter(10, per=1, burst=1, wait=5)
+        assert limiter.acquire(now) == 0.0
+        if passes:
+            assert limiter.acquire(now, now + left) == 0.1
+        else:
+            with pytest.raises(RateLimited):
+                limiter.acquire(now, now + left)
+            assert limiter.acquire(now) == 0.1
+
+
+def test_a_deadline_that_is_over_leaves_not_a_nanosecond_to_wait():
     limiter = RateLimiter(10, per=1, burst=1, wait=5)
-    assert limiter.acquire(0) == 0.0
-    if passes:
-        assert limiter.acquire(0, left) == 0.1
-    else:
+    limiter.acquire(0)
+    for now in (NS // 10 - 1, NS // 10 - 1000):
         with pytest.raises(RateLimited):
-            limiter.acquire(0, left)
-        assert limiter.acquire(0) == 0.1
+            limiter.acquire(now, now - NS)
+    assert limiter.acquire(NS // 10, 0) == 0.0
 
 
 @given(
@@ -195,6 +205,7 @@ def test_the_other_numbers_of_the_word_are_left_alone():
         ({"per": "often"}, "per"),
         ({"burst": 0}, "burst"),
         ({"burst": 2**31, "limit": 1, "per": "1h"}, "burst * per / limit"),
+        ({"burst": 10**7, "limit": 1, "per": "1h"}, "burst * per / limit"),
         ({"wait": -1}, "wait"),
         ({"wait": float("inf")}, "wait"),
         ({"scope": "galaxy"}, "scope"),
@@ -207,7 +218,18 @@ def test_an_impossible_argument_is_refused_by_name(options, field):
     assert refused.value.field == field
 
 
+def test_a_limit_of_many_calls_in_a_long_time_is_one():
+    limiter = RateLimiter(10**6, per="1h")
+    assert limiter.acquire(NS) == 0.0
+    assert limiter._word.read()[0] == NS + 3_600_000
+    for limit in (10**9, 2**31):  # no two in the same nanosecond
+        limiter = RateLimiter(limit)
+        limiter.acquire(NS)
+        assert limiter._word.read()[0] == NS + 1
+
+
 def test_it_describes_itself():
+    assert RateLimiter(5).describe() == {"limit": 5, "per": 1, "burst": 5, "wait": 0, "scope": "process"}
     limiter = RateLimiter(50, per="10s", wait=1)
     assert limiter.describe() == {"limit": 50, "per": 10, "burst": 50, "wait": 1, "scope": "process"}
     assert repr(limiter) == "RateLimiter(50, per=10, burst=50, wait=1)"

@@ -56,6 +56,11 @@ def test_our_own_refusals_are_never_tried_again(refusal, on):
     assert decide(Retry(9, on=on), refusal("no")) is None
 
 
+@pytest.mark.parametrize("error", [None, BreakerOpen("no"), KeyboardInterrupt(), ValueError()])
+def test_what_is_not_covered_is_said_by_false_itself(error):
+    assert plain().covers(error) is False
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(), GeneratorExit(), asyncio.CancelledError()])
 def test_no_predicate_can_bring_back_what_is_no_exception(error):
     assert decide(Retry(9, on=lambda _: True), error) is None
@@ -89,7 +94,8 @@ def test_attempts_count_the_first_one():
     [(None, 10**6, 1.0), (10, 8.9, 1.0), (10, 9.0, None), (10, 9.5, None), (10, 10**6, None)],
 )
 def test_no_attempt_starts_after_the_total_time(total, now, pause):
-    assert decide(plain(total=total), ConnectionError(), begun=0, now=int(now * NS)) == pause
+    for begun in (0, 5 * NS, 10**6 * NS):
+        assert decide(plain(total=total), ConnectionError(), begun=begun, now=begun + int(now * NS)) == pause
 
 
 @pytest.mark.parametrize(
@@ -149,16 +155,20 @@ def test_a_backoff_keeps_within_its_bounds_at_any_attempt(attempt, first, more, 
 def test_a_backoff_doubles_up_to_its_end():
     retry = Retry(on=OSError, backoff=(0.1, 1.0), jitter="none")
     assert [retry.drawn(n) for n in (1, 2, 3, 4, 5, 10**9)] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    assert [Retry(on=OSError, backoff=(0, 5), jitter="none").drawn(n) for n in (1, 2, 3, 2000)] == [0, 0, 0, 0]
+    wide = Retry(on=OSError, backoff=(1, 100))
+    assert [wide.most(n) for n in range(1, 10)] == [1, 2, 4, 8, 16, 32, 64, 100, 100]
     assert Retry(on=OSError, backoff=(0, 0)).drawn(7) == 0
     assert Retry(on=OSError, backoff=(5e-324, 1e6)).most(10**6) == 1e6
 
 
-def test_full_jitter_uses_the_whole_range():
-    retry = Retry(on=OSError, backoff=(1.0, 1.0))
+@pytest.mark.parametrize(("jitter", "least"), [("full", 0.0), ("equal", 0.5)])
+def test_jitter_uses_the_whole_of_its_range(jitter, least):
+    retry = Retry(on=OSError, backoff=(1.0, 1.0), jitter=jitter)
     drawn = [retry.drawn(1) for _ in range(2000)]
-    assert min(drawn) < 0.05
-    assert max(drawn) > 0.95
-    assert 0.45 < sum(drawn) / len(drawn) < 0.55
+    assert least <= min(drawn) < least + 0.05
+    assert 0.95 < max(drawn) < 1
+    assert -0.05 < sum(drawn) / len(drawn) - (least + 1) / 2 < 0.05
 
 
 @pytest.mark.parametrize(
@@ -167,6 +177,8 @@ def test_full_jitter_uses_the_whole_range():
         ("0", 0.0),
         ("120", 120.0),
         (" 7 ", 7.0),
+        ("9" * 9, 999_999_999.0),
+        ("9" * 10, float("inf")),
         ("9" * 5000, float("inf")),
         ("Sun, 06 Nov 1994 08:49:37 GMT", 37.0),
         ("Sunday, 06-Nov-94 08:49:37 GMT", 37.0),

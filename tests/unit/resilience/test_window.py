@@ -28,6 +28,10 @@ def test_a_window_of_calls_holds_exactly_the_last_ones(size, outcomes):
     assert CountWindow(size).totals(0, 0) == (0, 0, 0)
 
 
+def test_a_window_of_calls_is_never_to_be_told_the_time():
+    assert CountWindow(5).edge_ns >= (1 << 63) - 1  # no clock in nanoseconds comes to that
+
+
 SPAN = 64_000
 
 
@@ -74,6 +78,10 @@ def test_a_window_of_time_forgets_everything_after_its_time(outcomes):
     assert window.totals(good, now + SPAN) == (0, 0, 0)
 
 
+def test_the_first_mark_of_a_window_of_time_is_due_from_the_beginning_of_the_clock():
+    assert TimeWindow(SPAN).edge_ns == 0
+
+
 def test_a_window_of_time_that_is_used_for_long_stays_small():
     window = TimeWindow(SPAN)
     now, good, edge = 1_000_000, 0, 0
@@ -110,3 +118,43 @@ def test_a_window_of_time_that_is_full_of_failures_takes_bounded_memory_and_keep
     calls, failures, _ = window.totals(3 * MOST, now)
     assert len(window._bad) == MOST == failures
     assert calls == 2 * MOST
+
+
+LATE = 10**15
+"""A clock as it is after days: later than any count of calls."""
+
+
+def full(note):
+    """Return a window of an hour that holds as many failures or slow calls as it remembers, a ms apart, and now."""
+    window, now = TimeWindow(3600 * 10**9), LATE
+    window.mark(0, now)
+    for number in range(1, MOST + 1):
+        now += 1_000_000
+        note(window, number, now)
+    return window, now
+
+
+def test_a_window_of_time_that_is_full_of_slow_calls_counts_from_the_oldest_that_it_remembers():
+    window, now = full(lambda window, number, now: window.slowed(number, now))
+    for number in range(MOST + 1, MOST + 4):
+        now += 1_000_000
+        window.slowed(number, now)
+    assert window.totals(MOST + 3, now) == (MOST, 0, MOST)
+
+
+def test_a_window_of_time_that_is_full_and_passes_by_loses_one_after_the_other():
+    window, now = full(lambda window, number, now: window.failed(0, now))
+    first = LATE + 1_000_000 + window.span_ns
+    assert window.totals(0, first - 1) == (MOST, MOST, 0)
+    assert window.totals(0, first) == (MOST - 1, MOST - 1, 0)
+    window, now = full(lambda window, number, now: window.slowed(number, now))
+    assert window.totals(MOST, now) == (MOST, 0, MOST)
+
+
+def test_nothing_counts_that_came_a_nanosecond_before_the_oldest_failure_of_a_full_window():
+    window = TimeWindow(3600 * 10**9)
+    window.mark(0, LATE - 10)
+    window.slowed(1, LATE - 1)
+    for number in range(MOST):
+        window.failed(1, LATE + number)
+    assert window.totals(4, LATE + MOST) == (MOST + 3, MOST, 0)
