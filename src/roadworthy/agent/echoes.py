@@ -1,13 +1,16 @@
 """Lines of output that are log records once more: a program whose logging handler prints says everything twice.
 
 The record is shown, with its level and logger; the line that a handler made of it is not shown again. It stays in the
-count of what was written and in the raw end of the output that last words keep.
+count of what was written and in the raw end of the output that last words keep. Of an entry of ``roadworthy.log`` it is
+the message that is compared, and the marked lines of its stack go with it.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from roadworthy.types import EventKind
@@ -24,6 +27,13 @@ MOST: Final = 2_000
 MOST_LINE: Final = 2_000
 TAIL: Final = 16
 """Characters by which candidates are found."""
+
+_JSON: Final = '{"@timestamp":"'
+_CONSOLE: Final = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z [A-Z]+ +[^\s:]+: ")
+_FIELD: Final = re.compile(r' [\w.@-]+=(?:"(?:[^"\\]|\\.)*"|[^" ]\S*)\Z')
+_STACK: Final = "    | "
+MOST_FIELDS: Final = 32
+"""Fields at the end of a line that are looked behind for its message."""
 
 _SHOWN: Final = frozenset({EventKind.LOG, EventKind.WARNING})
 
@@ -63,7 +73,18 @@ class Echoes:
         """Return the lines of output that no record explains; a record explains one line in each stream."""
         if not self._said:
             return list(lines)
-        return [line for line in lines if not self._explained(line)]
+        left = []
+        above: set[tuple[int | None, str]] = set()
+        for line in lines:
+            stream = line.slot, line.source
+            if stream in above and line.text.startswith(_STACK):
+                continue
+            above.discard(stream)
+            if any(self._explained(line, text) for text in _messages(line.text.rstrip())):
+                above.add(stream)
+            else:
+                left.append(line)
+        return left
 
     def _add(self, now: float, slot: int | None, text: str) -> None:
         said = _Said(now, (slot, text[-TAIL:]), text)
@@ -86,14 +107,33 @@ class Echoes:
             if not self._lengths[length]:
                 del self._lengths[length]
 
-    def _explained(self, line: Event) -> bool:
-        text = line.text.rstrip()
+    def _explained(self, line: Event, text: str) -> bool:
         for length in self._lengths:
             for said in self._by_tail.get((line.slot, text[-length:]), ()):
                 if line.source not in said.streams and _ends_with(text, said.text):
                     said.streams.add(line.source)
                     return True
         return False
+
+
+def _messages(line: str) -> Iterator[str]:
+    """Yield what may be the end of a record's text: the line; of an entry of ours, its message without fields."""
+    if line.startswith(_JSON):
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            found = None
+        if isinstance(found, dict):
+            yield str(found.get("message", "")).rstrip()
+            return
+    yield line
+    if _CONSOLE.match(line):
+        for _ in range(MOST_FIELDS):
+            field = _FIELD.search(line)
+            if field is None:
+                return
+            line = line[: field.start()].rstrip()
+            yield line
 
 
 def _ends_with(line: str, text: str) -> bool:

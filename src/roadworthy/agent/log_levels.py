@@ -8,6 +8,7 @@ processes do it themselves where no agent lives any more.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from roadworthy import _clock
@@ -31,6 +32,16 @@ LONGEST_FOR: Final = 7 * 86_400.0
 """Seconds for which a level may be set at most; what is to last longer is set without an end."""
 
 Until = dict[str, tuple[float, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A level whose time is over: whose it was, what it was and is now, and a sentence that says so."""
+
+    logger: str
+    old: str
+    new: str
+    what: str
 
 
 class LogLevels:
@@ -87,16 +98,22 @@ class LogLevels:
         lasting = f" for {_told(seconds)}; then it goes back by itself" if seconds else ""
         return f"{_which(logger)} is set to {word}{lasting}"
 
-    def expire(self, now: float) -> list[str]:
-        """Take back the levels whose time is over, and return a sentence for each; raises as :meth:`set`."""
+    def expire(self, now: float) -> list[Ended]:
+        """Take back the levels whose time is over, and return what was; raises as :meth:`set`."""
         over = {logger: back for logger, (at, back) in self._until.items() if at <= now}
         if not over:
             return []
         levels = {logger: level for logger, level in self._levels.items() if logger not in over}
         levels |= {logger: back for logger, back in over.items() if back}
+        before = self._levels
         self._change(levels, {logger: one for logger, one in self._until.items() if logger not in over})
         return [
-            f"{_which(logger)} goes back to {back.lower() or 'what the program gives it'}: its time is over"
+            Ended(
+                logger,
+                before.get(logger, DEFAULT).lower(),
+                back.lower() or DEFAULT,
+                f"{_which(logger)} goes back to {back.lower() or 'what the program gives it'}: its time is over",
+            )
             for logger, back in over.items()
         ]
 

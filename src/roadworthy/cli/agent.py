@@ -495,8 +495,10 @@ class Composition:
     def _expire_levels(self) -> None:
         """Take back the log levels whose time is over, once a second; what cannot be told now is tried again."""
         try:
-            for sentence in self.log_levels.expire(_clock.wall()):
-                self.agent.note(sentence)
+            for ended in self.log_levels.expire(_clock.wall()):
+                self.agent.note(ended.what)
+                target, change = ended.logger or "the root logger", {"old": ended.old, "new": ended.new}
+                self.auditor.done("log-level", target, "roadworthy", ok=True, detail=ended.what, **change)
         except RoadworthyError as error:
             self.agent.note(f"a log level was not taken back: {error}", level="warning")
 

@@ -4,18 +4,43 @@ r"""Reads ``.env`` files: ``NAME=value`` a line, as shells and Compose write the
 ``\\n \\r \\t \\\\ \\" \\$`` and both may go on over several lines. A value without quotes ends at `` #``. Nothing is
 expanded: a ``$`` is a ``$``. A name that comes twice has its last value. What is not understood is an error with its
 line, and a quote that is never closed is one of the line where it was opened; values are not shown in errors.
+
+Settings, the store of secrets and redaction read such files through :func:`scan`, and therefore read them alike.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 _NAME: Final = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.-]*)[ \t]*=[ \t]*")
-_REST: Final = re.compile(r"[ \t]*(?:#.*)?$")
+_DOUBLE: Final = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
+_SINGLE: Final = re.compile(r"'([^']*)'", re.DOTALL)
+_REST: Final = re.compile(r"[ \t]*(?:#[^\n]*)?\r?(?:\n|\Z)")
+_COMMENT: Final = re.compile(r"(?:^|[ \t])#")
+_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPES: Final = {"n": "\n", "r": "\r", "t": "\t", "\\": "\\", '"': '"', "$": "$"}
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@%+,=-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One assignment (over several lines, maybe), or one line that is none (``name`` is empty).
+
+    ``raw`` is what stands in the file, whole; ``number`` is the line (from 1) on which it begins; ``wrong`` says what
+    is not understood in it.
+    """
+
+    raw: str
+    number: int
+    name: str = ""
+    value: str = ""
+    wrong: str = ""
+
+    def __repr__(self) -> str:
+        return f"Line({self.number}, {self.name!r})"  # a traceback with local values must not show it
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,66 +61,65 @@ class Parsed:
 
 def parse(text: str) -> Parsed:
     """Return the entries of a ``.env`` file and all of its errors; never raises."""
-    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
     entries: dict[str, Entry] = {}
     errors: list[tuple[int, str]] = []
-    at = 0
-    while at < len(lines):
-        line, number = lines[at], at + 1
-        at += 1
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        named = _NAME.match(line)
-        if named is None:
-            errors.append((number, "is no NAME=value"))
-            continue
-        rest = line[named.end() :]
-        if rest[:1] not in {'"', "'"}:
-            entries[named[1]] = Entry(_bare(rest), number)
-            continue
-        found = _quoted(rest[0], rest[1:], lines, at)
-        if isinstance(found, str):
-            errors.append((number, f"{named[1]}: {found}"))
-            break  # all that follows is in the quote
-        value, at, after = found
-        if not _REST.match(after):
-            errors.append((number, f"{named[1]}: there is something after the closing quote"))
-            continue
-        entries[named[1]] = Entry(value, number)
+    for line in scan(text.removeprefix("\ufeff")):
+        if line.wrong:
+            errors.append((line.number, f"{line.name}: {line.wrong}" if line.name else line.wrong))
+        elif line.name:
+            entries[line.name] = Entry(line.value, line.number)
     return Parsed(entries, tuple(errors))
 
 
-def _bare(rest: str) -> str:
-    if rest.startswith("#"):
-        return ""
-    return re.split(r"[ \t]#", rest, maxsplit=1)[0].strip()
+def scan(text: str) -> Iterator[Line]:
+    """Give the lines of a ``.env`` file one after the other, their ``raw`` put together is the text; never raises."""
+    at, number = 0, 1
+    while at < len(text):
+        line = _next(text, at, number)
+        yield line
+        at += len(line.raw)
+        number += line.raw.count("\n")
 
 
-def _quoted(quote: str, rest: str, lines: list[str], at: int) -> tuple[str, int, str] | str:
-    """Return (value, number of the next line, what stands after the quote), or what is wrong."""
-    made: list[str] = []
-    while True:
-        index = 0
-        while index < len(rest):
-            sign = rest[index]
-            if sign == quote:
-                return "".join(made), at, rest[index + 1 :]
-            if sign == "\\" and quote == '"' and index + 1 < len(rest):
-                made.append(_ESCAPES.get(rest[index + 1], "\\" + rest[index + 1]))
-                index += 2
-                continue
-            made.append(sign)
-            index += 1
-        if at >= len(lines):
-            return "its quote is never closed"
-        made.append("\n")
-        rest = lines[at]
-        at += 1
+def _next(text: str, at: int, number: int) -> Line:
+    end = text.find("\n", at) + 1 or len(text)
+    bare = text[at:end].strip()
+    if not bare or bare.startswith("#"):
+        return Line(text[at:end], number)
+    found = _NAME.match(text, at)
+    if found is None:
+        return Line(text[at:end], number, wrong="is no NAME=value")
+    name, start = found[1], found.end()
+    if text[start : start + 1] in {'"', "'"}:
+        return _quoted(text, at, start, Line("", number, name))
+    value = text[start:end]
+    if (comment := _COMMENT.search(value)) is not None:
+        value = value[: comment.start()]
+    return Line(text[at:end], number, name, value.strip())
+
+
+def _quoted(text: str, at: int, start: int, line: Line) -> Line:
+    double = text[start] == '"'
+    found = (_DOUBLE if double else _SINGLE).match(text, start)
+    if found is None:  # all that follows is in the quote
+        return Line(text[at:], line.number, line.name, wrong="its quote is never closed")
+    rest = _REST.match(text, found.end())
+    if rest is None:
+        end = text.find("\n", found.end()) + 1 or len(text)
+        return Line(text[at:end], line.number, line.name, wrong="there is something after the closing quote")
+    value = found[1].replace("\r\n", "\n")
+    return Line(text[at : rest.end()], line.number, line.name, _ESCAPED.sub(_unescape, value) if double else value)
+
+
+def _unescape(found: re.Match[str]) -> str:
+    return _ESCAPES.get(found[1], found[0])
 
 
 def quoted(value: str) -> str:
-    """Return a value as it is written into a ``.env`` file, so that :func:`parse` reads it back."""
-    if re.fullmatch(r"[A-Za-z0-9_./:@%+,=-]*", value):
+    """Return a value as it is written behind ``NAME=``, so that :func:`parse` reads the same, and a shell too."""
+    if _PLAIN.fullmatch(value):
         return value
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "\\r").replace("\n", "\\n")
-    return f'"{escaped.replace("$", chr(92) + "$")}"'
+    if not any(sign in value for sign in "'\n\r"):
+        return f"'{value}'"
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return '"' + escaped.replace("\r", "\\r").replace("\n", "\\n") + '"'

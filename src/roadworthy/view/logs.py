@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -85,9 +85,15 @@ def parse(line: str, stack: tuple[str, ...] = ()) -> Entry:
 
 
 def from_event(event: Mapping[str, Any]) -> Entry | None:
-    """Return the entry that a flight recorder's event stands for, None for what is no log (operations, usage, …)."""
+    """Return the entry that a flight recorder's event stands for, None for what is no log (operations, usage, …).
+
+    A line of output that is an entry of a log has that entry's level, logger and fields.
+    """
     if event.get("kind") not in _SHOWN_KINDS:
         return None
+    if event.get("kind") == "output" and (printed := parse(str(event.get("text", "")))).source:
+        pid = event.get("pid")
+        return printed if printed.pid or not isinstance(pid, int) else replace(printed, pid=pid)
     fields = dict(event.get("fields") or {})
     stack = str(fields.pop("traceback", "")).splitlines()
     level, at, pid = str(event.get("level", "")), event.get("at"), event.get("pid")

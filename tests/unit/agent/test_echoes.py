@@ -47,6 +47,40 @@ def test_a_line_that_ends_with_a_record_is_left_out(said, printed, left):
     assert shown([record(said)], [line(printed)]) == ([printed] if left else [])
 
 
+JSON = '{"@timestamp":"2026-11-30T01:52:06.303Z","severity":"INFO","logger":"shop","message":"order 7 taken","n":1}'
+CONSOLE = "2026-11-30T01:52:06.303Z INFO     shop: "
+
+
+@pytest.mark.parametrize(
+    ("said", "printed", "left"),
+    [
+        ("order 7 taken", JSON, False),
+        ("order 8 taken", JSON, True),
+        ("order 7 taken", JSON[:-1], True),
+        ("order 7 taken", '{"@timestamp":"' + "[" * 3_000, True),
+        ("order 7 taken", f"{CONSOLE}order 7 taken", False),
+        ("order 7 taken", f'{CONSOLE}order 7 taken n=1 said="a \\"b\\" c=d" request_id=r1', False),
+        ("order id=7", f"{CONSOLE}order id=7", False),
+        ("order id=7", f"{CONSOLE}order id=7 n=1", False),
+        ("order 7 taken", f"{CONSOLE}order 7 taken back n=1", True),
+        ("order 7 taken", "order 7 taken n=1", True),
+        ("order 7 taken", f"{CONSOLE}order 7 taken" + " n=1" * 40, True),
+    ],
+)
+def test_of_an_entry_of_ours_the_message_is_compared(said, printed, left):
+    assert shown([record(said)], [line(printed)]) == ([printed] if left else [])
+
+
+def test_the_stack_of_an_entry_goes_with_it_and_no_other():
+    lines = [
+        line(f"{CONSOLE}it broke error=x"),
+        line("    | Traceback"),
+        line("    | other", stream="stdout"),
+        line("x"),
+    ]
+    assert shown([record("it broke")], [*lines, line("    | late")]) == ["    | other", "x", "    | late"]
+
+
 def test_another_workers_record_explains_nothing():
     assert shown([record("taken", slot=1)], [line("INFO taken", slot=0)]) == ["INFO taken"]
 

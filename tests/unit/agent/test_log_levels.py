@@ -2,7 +2,7 @@
 
 import pytest
 
-from roadworthy.agent.log_levels import MOST, LogLevels
+from roadworthy.agent.log_levels import MOST, Ended, LogLevels
 from roadworthy.arena.control import ControlWriter
 from roadworthy.errors import Exhausted, UsageError
 
@@ -67,7 +67,8 @@ def test_a_level_that_is_set_for_a_while_goes_back_when_that_is_over(tmp_path):
     said = levels.set("pkg", "debug", 600, NOW)
     assert said == "logger 'pkg' is set to debug for 10 min; then it goes back by itself"
     assert levels.expire(NOW + 599) == []
-    assert levels.expire(NOW + 600) == ["logger 'pkg' goes back to what the program gives it: its time is over"]
+    said = "logger 'pkg' goes back to what the program gives it: its time is over"
+    assert levels.expire(NOW + 600) == [Ended("pkg", "debug", "default", said)]
     assert told == [{"pkg": "DEBUG"}, {}]
     assert levels.until() == {}
 
@@ -78,7 +79,8 @@ def test_it_goes_back_to_the_level_that_was_asked_for_before(tmp_path):
     levels.set("pkg", "debug", 60, NOW)
     levels.set("pkg", "info", 7200, NOW + 1)
     assert levels.until() == {"pkg": [NOW + 7201, "WARNING"]}
-    assert levels.expire(NOW + 9000) == ["logger 'pkg' goes back to warning: its time is over"]
+    (ended,) = levels.expire(NOW + 9000)
+    assert (ended.new, ended.what) == ("warning", "logger 'pkg' goes back to warning: its time is over")
     assert levels.told() == {"pkg": "WARNING"}
 
 

@@ -37,6 +37,19 @@ def test_what_our_pipeline_writes_is_read_back(form):
     assert entry.pid == (42 if form == "json" else None)
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_an_entry_that_was_only_printed_is_shown_as_one(form):
+    event = {"kind": "output", "at": 1.0, "level": "info", "source": "stdout", "pid": 42, "text": written(form, 10)[0]}
+    entry = logs.from_event(event)
+    assert (entry.at, entry.level, entry.source, entry.text, entry.pid) == (
+        1_767_225_600.123,
+        "debug",
+        "app.talk",
+        "it went",
+        42,
+    )
+
+
 @pytest.mark.parametrize("given", ["plain text", "{not json", "[1]", '{"a": ' * 2000, ""])
 def test_what_is_no_entry_of_ours_is_shown_as_it_is(given):
     entry = logs.parse(given)

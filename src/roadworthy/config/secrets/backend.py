@@ -189,10 +189,13 @@ class Backend:
             kept.until = now + RETRY_AFTER
             kept.stale = True
             return []
-        except (NotFound, Refused):
+        except NotFound:
             self._kept.pop(name, None)
             if self.store.whole:
                 self._whole_until = now + self._max_age
+            raise
+        except Refused:  # nothing was seen of what is there: no other name is said to be missing
+            self._kept.pop(name, None)
             raise
         return self._take(found, now)
 

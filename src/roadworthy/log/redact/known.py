@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from roadworthy import _known
 from roadworthy.log.redact.keys import secret_key
-from roadworthy.log.redact.pattern import Pattern
 from roadworthy.log.redact.shapes import REDACTED
 
 TYPE_CHECKING = False
@@ -29,10 +28,6 @@ _GROUP = 4
 _forms: tuple[str, ...] = ()
 _groups: frozenset[tuple[str, ...]] = frozenset()
 _made_for = -1
-
-_ASSIGNED = Pattern(
-    r"(?m)^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.\-]*)[ \t]*=[ \t]*(\"(?:\\.|[^\"])*\"|'[^']*'|[^\r\n]*)"
-)
 
 
 def without_known(text: str) -> str:
@@ -65,11 +60,16 @@ def learn_file(path: str) -> None:
             text = file.read(LONGEST_FILE)
     except OSError:
         return
+    from roadworthy.config import dotenv
+
     pairs: dict[str, str] = {}
-    while (found := _ASSIGNED.search(text)) is not None and len(pairs) < MOST_LEARNT:
-        value = found[2].strip()
-        pairs[found[1]] = value[1:-1] if value[:1] in {"'", '"'} and value[:1] == value[-1:] else value.split(" #")[0]
-        text = text[found.end() :]
+    for line in dotenv.scan(text.removeprefix("\ufeff")):
+        if line.wrong:  # another reader may understand it: what stands behind each = of it is taken for a value
+            for part in line.raw.splitlines():
+                name, _, value = part.strip().removeprefix("export ").partition("=")
+                learn({name.strip(): value.strip(" \t\"'")})
+        elif line.name:
+            pairs[line.name] = line.value
     learn(pairs)
 
 

@@ -8,7 +8,7 @@ import pytest
 from roadworthy.config.secrets import Backend, Held
 from roadworthy.config.secrets.remote import Client
 from roadworthy.config.secrets.store import Entry
-from roadworthy.errors import NotFound, Unavailable
+from roadworthy.errors import NotFound, Refused, Unavailable
 from roadworthy.types import Secret
 
 
@@ -71,6 +71,16 @@ def test_a_store_that_brings_everything_is_asked_once_for_all_and_for_what_it_ha
     backend.find("C")
     backend.find("D")
     assert store.asked == ["A", "C"]
+
+
+def test_a_store_that_is_closed_to_us_says_so_of_every_name_and_is_asked_again():
+    store, _, backend = made(whole=True, max_age=60)
+    store.failure = Refused("closed")
+    for name in ("A", "B", "A", "MISSING"):
+        with pytest.raises(Refused, match="closed"):
+            backend.get(name)
+    store.failure = None
+    assert backend.get("B").reveal() == "value-b"
 
 
 def test_a_value_that_was_removed_is_gone_when_it_is_read_again():
