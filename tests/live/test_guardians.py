@@ -97,8 +97,8 @@ def test_the_agent_killed_again_and_again_harms_nobody_and_counts_nothing_twice(
             wait_for(lambda: truth.running(pid, 10), "four threads append")
             os.kill(agents[-1], signal.SIGKILL)
             before = truth.of(pid)[0].done
+            wait_for(lambda before=before: truth.of(pid)[0].done > before, "the program does not wait")
             agents.append(another_agent(run, *agents))
-            assert truth.of(pid)[0].done > before, "the program did not wait"
         assert run.agent()["url"] == address, "pages that are open find the next one"
         assert run.worker_pid() == pid
         least = {key: bound[0] for key, bound in truth.bounds().items()}

@@ -105,5 +105,6 @@ def repeat(act: Callable[[], None], every: str | None) -> int:
         act()
         if not period:
             return 0
-        due = max(due + period, _clock.monotonic())
-        _clock.sleep(due - _clock.monotonic())
+        now = _clock.monotonic()
+        due = max(due + period, now)
+        _clock.sleep(due - now)

@@ -60,3 +60,30 @@ def test_without_a_period_it_is_done_once():
 def test_a_period_that_is_too_short_is_refused():
     with pytest.raises(UsageError, match="--every"):
         report.repeat(lambda: None, "100ms")
+
+
+@pytest.mark.parametrize("took", [0.0, 0.4, 1.0, 7.3])
+def test_what_is_repeated_waits_the_rest_of_its_period_and_never_a_negative_time(monkeypatch, took):
+    now, slept, done = [100.0], [], []
+
+    def act():
+        now[0] += took
+        done.append(now[0])
+        if len(done) == 3:
+            raise KeyboardInterrupt
+
+    def monotonic():
+        now[0] += 0.001  # time goes on between two looks
+        return now[0]
+
+    def sleep(seconds):
+        slept.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(_clock, "monotonic", monotonic)
+    monkeypatch.setattr(_clock, "sleep", sleep)
+    with pytest.raises(KeyboardInterrupt):
+        report.repeat(act, "1s")
+    assert len(slept) == 2
+    assert all(seconds >= 0 for seconds in slept)
+    assert slept[0] == pytest.approx(max(0.0, 1.0 - took), abs=0.01)

@@ -1,0 +1,11 @@
+"""What the contract suites share."""
+
+import pytest
+
+from roadworthy.app.integrations import redis_client
+
+
+@pytest.fixture(autouse=True)
+def patient_clients(monkeypatch):
+    """Give a Redis on a busy machine its time: how long a program waits for one is not what these suites are about."""
+    monkeypatch.setattr(redis_client, "PATIENCE", 20.0)
