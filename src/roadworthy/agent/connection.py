@@ -11,11 +11,8 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.config import Config
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
-from uvicorn.server import Server
-
 from roadworthy.agent.gate import MOST_HEADER_BYTES, PROBLEM_TYPE, document
+from roadworthy.agent.lean import Config, H11Protocol, RequestResponseCycle, Server
 
 if TYPE_CHECKING:
     from roadworthy.agent.gate import App
