@@ -11,10 +11,8 @@ from collections.abc import Iterator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
-
 from roadworthy.agent.gate import MOST_HEADER_BYTES, PROBLEM_TYPE, document
+from roadworthy.agent.lean import Config, H11Protocol, RequestResponseCycle, Server
 
 if TYPE_CHECKING:
     from roadworthy.agent.gate import App
@@ -27,9 +25,9 @@ LAST_WORDS = 0.5
 MOST_CONNECTIONS = 128
 
 
-def config(app: App) -> uvicorn.Config:
+def config(app: App) -> Config:
     """Return uvicorn's settings for this application: no signals, no log of its own, no name, small limits."""
-    return uvicorn.Config(
+    return Config(
         app,
         http=Bounded,
         ws="none",
@@ -44,10 +42,10 @@ def config(app: App) -> uvicorn.Config:
     )
 
 
-class Quiet(uvicorn.Server):
+class Quiet(Server):
     """A server that leaves signals to the agent, and the processor to others while nobody asks."""
 
-    def __init__(self, settings: uvicorn.Config) -> None:
+    def __init__(self, settings: Config) -> None:
         super().__init__(settings)
         self._quit = asyncio.Event()
 

@@ -7,7 +7,7 @@ keeper. Settings come resolved from ``run.json``. No program depends on this pro
 from __future__ import annotations
 
 import asyncio
-import ctypes
+import contextlib
 import inspect
 import json
 import os
@@ -41,7 +41,6 @@ from roadworthy.agent.watchfiles import SourceWatch
 from roadworthy.arena.control import ControlWriter
 from roadworthy.arena.identity import start_ticks
 from roadworthy.cli.errors import show
-from roadworthy.cli.orphaned_output import OrphanedOutput
 from roadworthy.cli.reconfigure import validate
 from roadworthy.cli.running import clear_away, look
 from roadworthy.config.places import Places, make
@@ -299,6 +298,9 @@ class Composition:
         self.supervisor.keeper_lost(_clock.monotonic())
         self._watch_members()
         if self._bounding is None:
+            # Imported here: it brings ctypes and a part of the keeper, of which an agent with a keeper uses nothing.
+            from roadworthy.cli.orphaned_output import OrphanedOutput
+
             output = OrphanedOutput.of(self.agent, self.places.arena)
             self._bounding = self._loop.create_task(output.keep(), name="output")
             self._bounding.add_done_callback(self._not_bounded)
@@ -624,9 +626,8 @@ def main(argv: list[str]) -> int:
 
 def _name_process() -> None:
     """Call this process ``rw-agent``, so that it is found among others (CONFLICTS C-72)."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "prctl"):
-        libc.prctl(15, b"rw-agent", 0, 0, 0)
+    with contextlib.suppress(OSError):  # there is none where there is no Linux
+        Path("/proc/self/comm").write_bytes(b"rw-agent")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from typing import NoReturn
 import click
 
 from roadworthy import __version__
-from roadworthy.cli.errors import show, system_error, usage
+from roadworthy.cli.errors import show, system_error
+from roadworthy.cli.usage import usage
 from roadworthy.errors import EXIT_GENERAL, EXIT_INTERRUPT, RoadworthyError
 
 VERBS = {

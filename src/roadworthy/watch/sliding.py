@@ -1,15 +1,16 @@
 """Sliding windows over what histograms gain from tick to tick. Pure.
 
-What is gained is kept in chunks of a few seconds, so that a thousand busy operations take a few megabytes; nothing
-older than a window is ever in it, and its far end is at most a chunk short.
+What is gained is kept in chunks of a few seconds, those that are complete packed in arrays, so that a thousand busy
+operations take a few megabytes; nothing older than a window is ever in it, and its far end is at most a chunk short.
+The queues are lists and arrays: a dozen entries, the first of which goes now and then; a deque takes much more.
 """
 
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from operator import itemgetter
 from typing import Final
@@ -26,7 +27,7 @@ ERROR_CHUNK: Final = 10.0
 class Gain:
     """What was gained in one tick, later in one chunk, from ``at`` on; buckets and ``largest`` in stored units."""
 
-    __slots__ = ("at", "buckets", "count", "failures", "largest")
+    __slots__ = ("_packed", "at", "buckets", "count", "failures", "largest")
 
     def __init__(self, at: float) -> None:
         self.at = at
@@ -34,6 +35,16 @@ class Gain:
         self.count = 0
         self.failures = 0
         self.largest = 0.0
+        self._packed: tuple[array[int], array[int]] | None = None
+
+    def pack(self) -> None:
+        """Take a third of the memory from now on; nothing can be added any more, and ``buckets`` are empty."""
+        self._packed = array("H", self.buckets), array("q", self.buckets.values())
+        self.buckets = {}
+
+    def items(self) -> Iterable[tuple[int, int]]:
+        """Return each bucket and its count, also of a packed one."""
+        return self.buckets.items() if self._packed is None else zip(*self._packed, strict=True)
 
     def add(self, other: Gain) -> None:
         """Take another gain in; the other stays as it is."""
@@ -72,9 +83,10 @@ class Sliding:
         self.recent_count = 0
         self.recent_failures = 0
         """Of the last ten seconds."""
-        self._chunks: deque[Gain] = deque()
-        self._errors: deque[list[float]] = deque()
-        self._recent: deque[tuple[float, int, int]] = deque()
+        self._chunks: list[Gain] = []
+        self._errors = array("d")
+        """When a chunk of the error window began, its attempts and its failures; the next one's; and so on."""
+        self._recent: list[tuple[float, int, int]] = []
         self._largest: float | None = None
         self._indexes: list[int] = []
         self._numbers: Callable[[Mapping[int, int]], tuple[int, ...]] | None = None
@@ -91,12 +103,14 @@ class Sliding:
         if self._chunks and now - self._chunks[-1].at < QUANTILE_CHUNK:
             self._chunks[-1].add(gain)
         else:
+            if self._chunks:
+                self._chunks[-1].pack()
             self._chunks.append(gain)
-        if self._errors and now - self._errors[-1][0] < ERROR_CHUNK:
-            self._errors[-1][1] += count
-            self._errors[-1][2] += failures
+        if self._errors and now - self._errors[-3] < ERROR_CHUNK:
+            self._errors[-2] += count
+            self._errors[-1] += failures
         else:
-            self._errors.append([now, count, failures])
+            self._errors.extend((now, count, failures))
         self._recent.append((now, count, failures))
         self.attempts += count
         self.failures += failures
@@ -106,22 +120,22 @@ class Sliding:
     def forget(self, now: float) -> bool:
         """Drop what left the windows; returns whether nothing is left in any of them."""
         while self._recent and self._recent[0][0] <= now - RATE_WINDOW:
-            _, count, failures = self._recent.popleft()
+            _, count, failures = self._recent.pop(0)
             self.recent_count -= count
             self.recent_failures -= failures
         if self._chunks and self._chunks[0].at <= now - QUANTILE_WINDOW:
             self._drop(now - QUANTILE_WINDOW)
-        while self._errors and self._errors[0][0] <= now - ERROR_WINDOW:
-            _, attempts, failed = self._errors.popleft()
-            self.attempts -= int(attempts)
-            self.failures -= int(failed)
+        while self._errors and self._errors[0] <= now - ERROR_WINDOW:
+            self.attempts -= int(self._errors[1])
+            self.failures -= int(self._errors[2])
+            del self._errors[:3]
         return not self._errors
 
     def _drop(self, until: float) -> None:
         """Take out the chunks that began at ``until`` or before."""
         buckets = self.buckets
         while self._chunks and self._chunks[0].at <= until:
-            for index, number in self._chunks.popleft().buckets.items():
+            for index, number in self._chunks.pop(0).items():
                 left = buckets[index] - number
                 if left > 0:
                     buckets[index] = left

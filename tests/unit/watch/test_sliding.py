@@ -1,63 +1,47 @@
-"""Windows that slide over what was gained."""
+"""The windows over what histograms gain, by themselves."""
 
 from __future__ import annotations
 
-import pytest
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadworthy.watch.sliding import ERROR_CHUNK, ERROR_WINDOW, QUANTILE_CHUNK, QUANTILE_WINDOW, Gain, Sliding
+from roadworthy.arena.layout import BUCKETS
+from roadworthy.watch.sliding import ERROR_WINDOW, QUANTILE_WINDOW, Gain, Sliding
+
+buckets = st.dictionaries(st.integers(0, BUCKETS - 1), st.integers(1, 1 << 40), max_size=8)
 
 
-def gain(at, bucket=20, count=1, failures=0):
+def gain(at: float, gained: dict[int, int]) -> Gain:
     made = Gain(at)
-    made.buckets, made.count, made.failures, made.largest = {bucket: count}, count, failures, float(bucket)
+    made.buckets = dict(gained)
+    made.count = sum(gained.values())
+    made.failures = made.count // 3
     return made
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(1, 112).map(lambda sixteenths: sixteenths / 16), st.integers(0, 60), st.integers(1, 5)),
-        min_size=1,
-        max_size=200,
-    )
-)
-def test_a_window_holds_all_that_is_young_nothing_that_is_old_and_ends_at_most_a_chunk_short(steps):
-    sliding = Sliding(1.0)
-    seen = []
-    now = 0.0
-    for wait, bucket, count in steps:
-        now += wait
-        sliding.add(gain(now, bucket, count, count // 2))
+@given(buckets)
+def test_a_packed_gain_tells_what_was_in_it(gained: dict[int, int]) -> None:
+    one = gain(0.0, gained)
+    assert dict(one.items()) == gained
+    one.pack()
+    assert dict(one.items()) == gained
+
+
+@given(st.lists(st.tuples(st.integers(1, 20), buckets), min_size=1, max_size=40))
+def test_a_window_holds_what_its_chunks_hold_and_is_empty_when_its_time_is_over(
+    gains: list[tuple[int, dict[int, int]]],
+) -> None:
+    sliding, now, all_of_it = Sliding(1.0), 0.0, Counter[int]()
+    for after, gained in gains:
+        now += after
+        sliding.add(gain(now, gained))
+        all_of_it.update(gained)
+        if now < QUANTILE_WINDOW:
+            assert sliding.buckets == dict(all_of_it)
         sliding.forget(now)
-        seen.append((now, bucket, count))
-        for window, chunk, found in (
-            (QUANTILE_WINDOW, QUANTILE_CHUNK, sum(sliding.buckets.values())),
-            (ERROR_WINDOW, ERROR_CHUNK, sliding.attempts),
-            (10.0, 0.0, sliding.recent_count),
-        ):
-            surely = sum(number for at, _, number in seen if at > now - window + chunk)
-            at_most = sum(number for at, _, number in seen if at > now - window)
-            assert surely <= found <= at_most
-        assert all(number > 0 for number in sliding.buckets.values())
+    assert sliding.attempts <= all_of_it.total()
+    assert sliding.failures <= sliding.attempts
     assert sliding.forget(now + ERROR_WINDOW)
     assert (sliding.buckets, sliding.attempts, sliding.failures, sliding.recent_count) == ({}, 0, 0, 0)
-    assert sliding.largest() is None
-
-
-def test_the_largest_value_is_forgotten_with_its_chunk():
-    sliding = Sliding(1.0)
-    sliding.add(gain(1.0, 40))
-    sliding.add(gain(30.0, 9))
-    assert sliding.largest() == 40.0
-    sliding.forget(61.0)
-    assert sliding.largest() == 9.0
-
-
-def test_a_gain_that_is_added_to_a_chunk_stays_as_it_was():
-    sliding = Sliding(1.0)
-    first, second = gain(1.0), gain(2.0)
-    sliding.add(first)
-    sliding.add(second)
-    assert second.buckets == {20: 1}
-    assert sliding.quantiles((0.5,), None) == [pytest.approx(25.0, rel=0.2)]
