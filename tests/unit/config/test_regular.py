@@ -9,6 +9,7 @@ import pytest
 from roadworthy.config import regular
 from roadworthy.config.secrets import open_backend
 from roadworthy.errors import RoadworthyError
+from roadworthy.log import trail
 from roadworthy.log.redact import learn_file
 
 
@@ -45,3 +46,11 @@ def test_an_encrypted_file_that_is_a_pipe_or_nested_too_deeply_is_one_error(tmp_
     os.mkfifo(path, 0o600)
     with pytest.raises(RoadworthyError, match=r"secrets\.enc\.json"):
         open_backend(environ, kind="encrypted_file", folder=project).get("A_KEY")
+
+
+def test_a_trail_that_is_a_pipe_cannot_be_read(tmp_path):
+    trail.append(str(tmp_path), {"at": 1.0, "act": "x"})
+    (tmp_path / "audit.jsonl").unlink()
+    os.mkfifo(tmp_path / "audit.jsonl", 0o600)
+    with pytest.raises(RoadworthyError, match=r"audit\.jsonl"):
+        trail.verify(str(tmp_path))
