@@ -76,7 +76,7 @@ def seconds_of(asked: Mapping[str, Any]) -> float | None:
     if not isinstance(given, int | float) or not 0 < given <= LONGEST:
         raise UsageError(
             f"The parameter 'for' cannot be {given!r}.",
-            hint=f"It is a number of seconds, more than 0, at most {LONGEST:g}.",
+            hint=f"It is a number of seconds, more than 0, at most {LONGEST:.0f}.",
         )
     return float(given)
 

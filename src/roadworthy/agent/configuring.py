@@ -148,7 +148,7 @@ class Configuring:
     # -- how
 
     def _key(self, asked: Mapping[str, Any]) -> str:
-        name = str(asked.get("key", ""))
+        name = str(asked.get("key") or "")
         row = self._state.rows.get(name)
         if row is None:
             raise NotFound(f"There is no setting {name[:80]!r}.", hint="roadworthy config show lists all of them.")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from roadworthy.config import dotenv, positions
+from roadworthy.config import dotenv, positions, regular
 from roadworthy.config.origin import Candidate, Issue, Origin, Source, nearest
 from roadworthy.errors import RoadworthyError
 
@@ -287,8 +287,7 @@ def of_profile(keys: Keys, label: str, values: Mapping[str, str], *, chosen: boo
 def _read(layer: Layer, path: Path, shown: str) -> str | None:
     """Return a file's text, None when it is not there or cannot be read (which is then an issue)."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
+        data = regular.read(path, MOST_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as error:

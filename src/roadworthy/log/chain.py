@@ -88,7 +88,7 @@ def load(line: bytes) -> dict[str, object]:
 
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from roadworthy.config import regular
 from roadworthy.errors import NotFound, Unavailable, UsageError
 from roadworthy.log import chain, trail
 from roadworthy.log import head as heads
@@ -100,7 +101,7 @@ def lines(files: list[tuple[str, int]]) -> Iterator[Line]:
     for path, size in files:
         name, left, number = os.path.basename(path), size, 0
         try:
-            with open(path, "rb") as file:
+            with os.fdopen(regular.handle(path), "rb") as file:
                 while left > 0 and (text := file.readline(left)):
                     number += 1
                     left -= len(text)

@@ -32,6 +32,8 @@ def values(text: str, called: str, place: str, name: str) -> dict[str, str]:
         document = json.loads(text)
     except json.JSONDecodeError as error:
         why = f"It is no JSON: {error.msg} in line {error.lineno}, column {error.colno}."
+    except RecursionError:
+        why = "It is nested too deeply."
     if why or not isinstance(document, dict):  # raised out here: the decoder's error holds the whole text
         raise malformed(name, place, why or "It is no JSON object.")
     found = {key: _text(value) for key, value in document.items()}

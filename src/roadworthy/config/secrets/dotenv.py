@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from roadworthy.config import regular
 from roadworthy.config.dotenv import Line, quoted, scan
 from roadworthy.config.secrets import files
 from roadworthy.config.secrets.failures import cannot_read, not_found
@@ -40,7 +41,7 @@ def values(lines: list[Line]) -> dict[str, str]:
 
 def read(path: Path) -> list[Line]:
     """Return the lines of the file; raises OSError, and :class:`ConfigurationError` for what is no ``.env``."""
-    data = path.read_bytes()
+    data = regular.read(path, files.LARGEST)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:

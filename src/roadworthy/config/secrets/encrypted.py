@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from roadworthy import _clock
+from roadworthy.config import regular
 from roadworthy.config.secrets import files, key, sealed
 from roadworthy.config.secrets.failures import cannot_read, not_found
 from roadworthy.config.secrets.sealed import Kept, Value
@@ -213,5 +214,4 @@ class EncryptedStore:
 
 def _bytes_of(path: Path) -> bytes:
     """Return the bytes of the file; raises OSError."""
-    with path.open("rb") as file:
-        return file.read(files.LARGEST)
+    return regular.read(path, files.LARGEST)

@@ -114,7 +114,11 @@ def cannot_read(name: str, place: str, error: OSError) -> RoadworthyError:
         return not_found(name, place)
     if isinstance(error, PermissionError):
         return forbidden(name, place, f"{error.strerror} (errno {error.errno}).", "Make it readable for this user.")
-    return unreachable(name, place, f"{error.strerror} (errno {error.errno}).")
+    return Unavailable(
+        f"{'the secrets' if name == '(all)' else f'the secret {name}'} cannot be read from {place}",
+        why=f"{error.strerror} (errno {error.errno}).",
+        hint="Look at what stands there; it has to be a file that this user can read.",
+    )
 
 
 def cannot_write(path: object, error: OSError) -> RoadworthyError:

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from roadworthy.config import regular
 from roadworthy.config.secrets import files
 from roadworthy.config.secrets.failures import cannot_write
 from roadworthy.errors import ConfigurationError, Refused, Unavailable
@@ -103,7 +104,7 @@ def load(key: KeyPlace) -> tuple[Key, ...]:
     try:
         if key.ours:
             files.check_private(key.path, "the key of the encrypted secrets")
-        lines = key.path.read_bytes().decode("ascii", "replace").splitlines()
+        lines = regular.read(key.path, files.LARGEST).decode("ascii", "replace").splitlines()
     except FileNotFoundError:
         return ()
     except OSError as error:

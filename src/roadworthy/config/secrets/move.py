@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
+    from roadworthy.config.dotenv import Line
     from roadworthy.config.secrets.encrypted import EncryptedStore
 
 SETTINGS = ("ROADWORTHY_", "SECRETS_BACKEND", "AWS_SECRET_NAME", "AZURE_KEY_VAULT_URL", "VAULT_SECRET_PATH")
@@ -32,7 +33,7 @@ class Moved:
 
 
 def plan(
-    lines: list[dotenv.Line], is_secret: Callable[[str, str], bool], keep: Collection[str] = ()
+    lines: list[Line], is_secret: Callable[[str, str], bool], keep: Collection[str] = ()
 ) -> tuple[dict[str, str], str]:
     """Return the secrets among the lines, and the text that is left when they are out: a comment stands for each."""
     secrets = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from roadworthy.config import regular
 from roadworthy.config.secrets.failures import cannot_read, malformed, not_found, read_only, unreachable
 from roadworthy.config.secrets.store import Entry, Held
 from roadworthy.types import Secret
@@ -72,8 +73,7 @@ class FolderStore:
         """Return the content of the secret's file."""
         try:
             path = self._path(name)
-            with path.open("rb") as file:
-                data = file.read(LARGEST + 1)
+            data = regular.read(path, LARGEST + 1)
             changed = path.stat().st_mtime
         except OSError as error:
             raise cannot_read(name, self.place, error) from error

@@ -107,6 +107,8 @@ def _document(data: bytes, place: str) -> dict[str, Any]:
         document, where = None, f"It is no JSON: {error.msg} in line {error.lineno}, column {error.colno}."
     except UnicodeDecodeError:
         document, where = None, "It is not UTF-8 text."
+    except RecursionError:
+        document, where = None, "It is nested too deeply."
     if where:  # raised out here, so that the decoder's error, which holds the text, is not behind ours
         raise _wrong(place, where)
     if not isinstance(document, dict) or "roadworthy-secrets" not in document:

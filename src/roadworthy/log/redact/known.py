@@ -55,13 +55,12 @@ def learn(environ: Mapping[str, str]) -> None:
 
 def learn_file(path: str) -> None:
     """Learn from a file of assignments (``.env``); one that is not there or cannot be read is passed over."""
+    from roadworthy.config import dotenv, regular
+
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            text = file.read(LONGEST_FILE)
+        text = regular.read(path, LONGEST_FILE).decode("utf-8", "replace")
     except OSError:
         return
-    from roadworthy.config import dotenv
-
     pairs: dict[str, str] = {}
     for line in dotenv.scan(text.removeprefix("\ufeff")):
         if line.wrong:  # another reader may understand it: what stands behind each = of it is taken for a value

@@ -119,7 +119,7 @@ class ResilienceViews:
 
 def refused(error: RoadworthyError) -> Problem:
     """Return the problem document for an act that was refused; nothing was changed then."""
-    detail = " ".join(part for part in (error.what, error.why) if part)
+    detail = f"{error.what.removesuffix('.')}. {error.why}" if error.why else error.what
     if isinstance(error, NotFound):
         return Problem(404, "no-such-name", detail, error.hint)
     if isinstance(error, UsageError):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from roadworthy.config import secrets
+from roadworthy.config import regular, secrets
 from roadworthy.config.secrets import choose, document, open_backend
 from roadworthy.config.secrets.plain import LARGEST, FolderStore
 from roadworthy.errors import ConfigurationError, NotFound, Refused, Unavailable, UsageError
@@ -149,7 +149,7 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path, monkeypatch, failure, expe
     def fails(*_args, **_kwargs):
         raise failure
 
-    monkeypatch.setattr(type(tmp_path), "open", fails)
+    monkeypatch.setattr(regular, "read", fails)
     with pytest.raises(expected, match="KEY"):
         FolderStore(tmp_path, "directory", "the folder").read("KEY")
 
