@@ -109,6 +109,14 @@ def test_a_call_passes_is_refused_or_is_a_probe(code, b, now, what, number):
         assert made is values
 
 
+@pytest.mark.parametrize("code", [FORCED_OPEN, DISABLED, METRICS_ONLY])
+def test_a_forced_state_that_is_over_leaves_nothing_behind(code):
+    values = (packed(code, 3, generation=7), 5, 9)
+    assert states.current(values, 4) is values
+    assert states.current(values, 5) == (packed(CLOSED, generation=8), 0, 0)
+    assert states.current((values[0], 0, 9), 5) == (values[0], 0, 9)
+
+
 def test_only_so_many_probes_go_at_once_and_a_lease_that_is_over_makes_room():
     values = (packed(OPEN, 1), 100 * S, 0)
     places = []
@@ -209,10 +217,14 @@ def test_one_bad_probe_opens_it_again_for_twice_as_long():
     assert states.opened_of(values[0]) == 2
 
 
-def test_a_probe_that_says_nothing_gives_its_place_back():
-    values = back(half_open(), good=None)
-    assert (state(values), states.tally_of(values[0])) == (HALF_OPEN, 0)
-    assert states.admission(values, 101 * S, RULES)[:2] == (PROBE, 0)
+@pytest.mark.parametrize("good", [None, True])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_probe_that_is_back_gives_its_own_place_back(place, good):
+    values = back(half_open(), good=good, place=place)
+    assert (state(values), states.tally_of(values[0])) == (HALF_OPEN, int(good is True))
+    what, number, values = states.admission(values, 101 * S, RULES)
+    assert (what, number) == (PROBE, place)
+    assert states.admission(values, 101 * S, RULES)[0] == REJECT
 
 
 def test_a_probe_whose_lease_is_over_leaves_the_place_to_its_successor():
