@@ -177,7 +177,7 @@ def test_who_is_refused_while_others_probe_is_told_to_the_nanosecond_when_there_
         now = 1000 * S + int(lease * part)
         what, wait, _ = states.admission(values, now, rules)
         assert what == REJECT
-        assert states.admission(values, now + wait - 1, rules)[0] == REJECT
+        assert states.admission(values, now + wait - 1, rules)[:2] == (REJECT, 1)
         assert states.admission(values, now + wait, rules)[0] == PROBE
 
 
@@ -186,6 +186,13 @@ def test_rules_without_more_are_those_of_a_breaker_without_more():
     assert {name: getattr(plain, name) for name in Rules.__slots__} == {
         name: getattr(made, name) for name in Rules.__slots__
     }
+
+
+def test_leases_grow_no_younger_for_who_looks_with_an_older_clock():
+    assert states.aged(100 * S, 5, 99 * S, RULES) == (100 * S, 5)
+    assert states.aged(100 * S, 5, 100 * S, RULES) == (100 * S, 5)
+    assert states.aged(100 * S, 5, 100 * S + RULES.tick_ns, RULES) == (100 * S + RULES.tick_ns, 6)
+    assert states.aged(100 * S, 5, 101 * S, RULES) == (101 * S, 5 + S // RULES.tick_ns)
 
 
 # -- what probes come to
@@ -204,7 +211,7 @@ def back(values, good, *, place=0, generation=9, held=True, now=101):
 
 def test_enough_good_probes_close_it():
     values = back(half_open(), good=True)
-    assert (state(values), states.tally_of(values[0])) == (HALF_OPEN, 1)
+    assert values[0] == packed(HALF_OPEN, opened=1, tally=1, generation=9)
     values = back(values, good=True, place=1)
     assert (state(values), states.opened_of(values[0]), values[1:]) == (CLOSED, 0, (0, 0))
     assert states.generation_of(values[0]) == 10
@@ -296,7 +303,7 @@ def test_one_number_is_exactly_that_long(opened, luck):
 
 @pytest.mark.parametrize("code", [OPEN, HALF_OPEN, FORCED_OPEN, DISABLED, METRICS_ONLY])
 def test_only_a_closed_breaker_of_this_generation_is_tripped(code):
-    assert state(states.tripped(closed(), 100 * S, 7, RULES, 0.0)) == OPEN
+    assert states.tripped(closed(), 100 * S, 7, RULES, 0.0) == (packed(OPEN, 1, generation=8), 105 * S, 0)
     assert states.tripped(closed(), 100 * S, 6, RULES, 0.0) == closed()
     values = (packed(code, generation=7), 0, 0)
     assert states.tripped(values, 100 * S, 7, RULES, 0.0) == values

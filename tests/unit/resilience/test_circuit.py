@@ -190,6 +190,7 @@ def test_calls_begin_at_once_only_in_a_state_that_passes_them_and_does_not_end_b
 def test_a_snapshot_says_how_it_stands_in_every_state(clock):
     policy, breaker = live(successes=2, window=10)
     policy.call(int)
+    assert breaker.snapshot()["failure_rate"] == 0.0
     fails(policy)
     found = breaker.snapshot()
     assert (found["calls"], found["failures"], found["slow"], found["failures_in_row"]) == (2, 1, 0, 1)
@@ -278,7 +279,7 @@ def test_a_window_of_time_begins_with_its_first_call_though_it_is_slow(clock):
     policy, breaker = live(window="640s", slow_after=1)
     policy.call(clock.move, 1)
     found = breaker.snapshot()
-    assert (found["calls"], found["slow"]) == (1, 1)
+    assert (found["calls"], found["slow"], found["failures_in_row"]) == (1, 1, 0)
     for _ in range(3):
         policy.call(clock.move, 1)
     assert (breaker.snapshot()["calls"], len(breaker.era.window._marks)) == (4, 1)
@@ -294,6 +295,26 @@ def test_a_success_is_marked_in_each_sixty_fourth_of_a_window_of_time(clock):
         policy.call(int)
         clock.move(1)
     assert [good for _, good in breaker.era.window._marks] == [0, 2, 4, 6]
+
+
+def test_a_slow_call_is_no_failure_in_a_row(clock):
+    policy, breaker = live(consecutive=1, slow_after=1)
+    for _ in range(5):
+        policy.call(clock.move, 1)
+    assert breaker.state == "closed"
+
+
+def test_only_what_was_forced_for_a_time_is_forced_for_one(clock):
+    policy, breaker = live()
+    assert breaker.forced_for is None
+    for state in ("forced_open", "disabled", "metrics_only"):
+        breaker.force(state)
+        assert breaker.forced_for is None
+        breaker.force(state, 7)
+        assert breaker.forced_for == 7.0
+    breaker.reset()
+    fails(policy, 2)
+    assert (breaker.forced_for, breaker.retry_after) == (None, 5.0)
 
 
 # -- shared with others
@@ -379,6 +400,61 @@ def test_what_others_change_while_it_looks_is_seen(attached):
     assert breaker.look() is not None
     store.then = lambda: other.force("forced_open")
     assert breaker.look() is None
+
+
+class Lockable(ProcessStore):
+    """One word, which may be locked by somebody else; it notes how long each would wait for it."""
+
+    def __init__(self):
+        super().__init__()
+        self.locked = False
+        self.waits = []
+
+    def word(self, name):
+        self.kept = super().word(name)
+        self.read = self.kept.read
+        return self
+
+    def update(self, fn, patience=0.05):
+        self.waits.append(patience)
+        return None if self.locked else self.kept.update(fn, patience)
+
+
+def test_a_success_never_waits_to_be_told(clock, attached):
+    store = Lockable()
+    attached(Host(store))
+    (one, _), (two, _) = live(scope="host"), live(scope="host")
+    fails(one)
+    del store.waits[:]
+    two.call(int)
+    assert store.waits == [0.0]
+
+
+def test_successes_before_a_failure_that_could_not_be_told_are_told_with_the_next(clock, attached):
+    store = Lockable()
+    attached(Host(store))
+    policy, breaker = live(scope="host", consecutive=9)
+    for _ in range(5):
+        policy.call(int)
+    store.locked = True
+    fails(policy)
+    store.locked = False
+    fails(policy)
+    found = breaker.snapshot()
+    assert (found["calls"], found["failures"]) == (6, 1)
+
+
+def test_a_success_that_could_not_be_told_in_time_still_ends_the_row(clock, attached):
+    store = Lockable()
+    attached(Host(store))
+    (one, breaker), (two, _) = live(scope="host", consecutive=3), live(scope="host", consecutive=3)
+    fails(two)
+    store.locked = True
+    one.call(int)
+    store.locked = False
+    fails(two)
+    fails(one)
+    assert breaker.snapshot()["failures_in_row"] == 1
 
 
 def test_who_cannot_tell_the_others_stops_alone_after_as_many_failures_as_are_judged(clock, attached):
