@@ -109,6 +109,14 @@ def test_a_call_passes_is_refused_or_is_a_probe(code, b, now, what, number):
         assert made is values
 
 
+@pytest.mark.parametrize("code", [FORCED_OPEN, DISABLED, METRICS_ONLY])
+def test_a_forced_state_that_is_over_leaves_nothing_behind(code):
+    values = (packed(code, 3, generation=7), 5, 9)
+    assert states.current(values, 4) is values
+    assert states.current(values, 5) == (packed(CLOSED, generation=8), 0, 0)
+    assert states.current((values[0], 0, 9), 5) == (values[0], 0, 9)
+
+
 def test_only_so_many_probes_go_at_once_and_a_lease_that_is_over_makes_room():
     values = (packed(OPEN, 1), 100 * S, 0)
     places = []
@@ -169,7 +177,7 @@ def test_who_is_refused_while_others_probe_is_told_to_the_nanosecond_when_there_
         now = 1000 * S + int(lease * part)
         what, wait, _ = states.admission(values, now, rules)
         assert what == REJECT
-        assert states.admission(values, now + wait - 1, rules)[0] == REJECT
+        assert states.admission(values, now + wait - 1, rules)[:2] == (REJECT, 1)
         assert states.admission(values, now + wait, rules)[0] == PROBE
 
 
@@ -178,6 +186,13 @@ def test_rules_without_more_are_those_of_a_breaker_without_more():
     assert {name: getattr(plain, name) for name in Rules.__slots__} == {
         name: getattr(made, name) for name in Rules.__slots__
     }
+
+
+def test_leases_grow_no_younger_for_who_looks_with_an_older_clock():
+    assert states.aged(100 * S, 5, 99 * S, RULES) == (100 * S, 5)
+    assert states.aged(100 * S, 5, 100 * S, RULES) == (100 * S, 5)
+    assert states.aged(100 * S, 5, 100 * S + RULES.tick_ns, RULES) == (100 * S + RULES.tick_ns, 6)
+    assert states.aged(100 * S, 5, 101 * S, RULES) == (101 * S, 5 + S // RULES.tick_ns)
 
 
 # -- what probes come to
@@ -196,7 +211,7 @@ def back(values, good, *, place=0, generation=9, held=True, now=101):
 
 def test_enough_good_probes_close_it():
     values = back(half_open(), good=True)
-    assert (state(values), states.tally_of(values[0])) == (HALF_OPEN, 1)
+    assert values[0] == packed(HALF_OPEN, opened=1, tally=1, generation=9)
     values = back(values, good=True, place=1)
     assert (state(values), states.opened_of(values[0]), values[1:]) == (CLOSED, 0, (0, 0))
     assert states.generation_of(values[0]) == 10
@@ -209,10 +224,14 @@ def test_one_bad_probe_opens_it_again_for_twice_as_long():
     assert states.opened_of(values[0]) == 2
 
 
-def test_a_probe_that_says_nothing_gives_its_place_back():
-    values = back(half_open(), good=None)
-    assert (state(values), states.tally_of(values[0])) == (HALF_OPEN, 0)
-    assert states.admission(values, 101 * S, RULES)[:2] == (PROBE, 0)
+@pytest.mark.parametrize("good", [None, True])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_probe_that_is_back_gives_its_own_place_back(place, good):
+    values = back(half_open(), good=good, place=place)
+    assert (state(values), states.tally_of(values[0])) == (HALF_OPEN, int(good is True))
+    what, number, values = states.admission(values, 101 * S, RULES)
+    assert (what, number) == (PROBE, place)
+    assert states.admission(values, 101 * S, RULES)[0] == REJECT
 
 
 def test_a_probe_whose_lease_is_over_leaves_the_place_to_its_successor():
@@ -284,7 +303,7 @@ def test_one_number_is_exactly_that_long(opened, luck):
 
 @pytest.mark.parametrize("code", [OPEN, HALF_OPEN, FORCED_OPEN, DISABLED, METRICS_ONLY])
 def test_only_a_closed_breaker_of_this_generation_is_tripped(code):
-    assert state(states.tripped(closed(), 100 * S, 7, RULES, 0.0)) == OPEN
+    assert states.tripped(closed(), 100 * S, 7, RULES, 0.0) == (packed(OPEN, 1, generation=8), 105 * S, 0)
     assert states.tripped(closed(), 100 * S, 6, RULES, 0.0) == closed()
     values = (packed(code, generation=7), 0, 0)
     assert states.tripped(values, 100 * S, 7, RULES, 0.0) == values

@@ -3,7 +3,11 @@
 import pytest
 
 from roadworthy.resilience import BreakerOpen, CircuitBreaker, Policy, hook
+from roadworthy.resilience.circuit import Era
+from roadworthy.resilience.outcome import FAILURE, NEUTRAL, SLOW, SUCCESS
+from roadworthy.resilience.states import CLOSED
 from roadworthy.resilience.store import ProcessStore
+from roadworthy.resilience.window import FAR
 from roadworthy.testing import MovableClock
 
 
@@ -123,6 +127,24 @@ def test_a_breaker_that_only_measures_tells_once_a_break_that_it_would_have_open
     assert told == [would] * 2
 
 
+@pytest.mark.parametrize("scope", ["process", "host"])
+def test_nothing_is_told_of_calls_that_change_no_state(clock, attached, scope):
+    told = attached(Host(ProcessStore())).told
+    policy, _ = live(scope=scope, ignore=KeyError, probes=2)
+    fails(policy)
+    policy.call(int)
+    fails(policy)
+    assert told == []
+    fails(policy)
+    clock.move(5)
+    assert len(told) == 1
+    for _ in range(3):
+        with pytest.raises(KeyError):
+            policy.call({}.__getitem__, "unknown")
+    policy.call(int)
+    assert [after for _, after, _, _ in told] == ["open", "half_open"]
+
+
 # -- what a call meets
 
 
@@ -168,6 +190,7 @@ def test_calls_begin_at_once_only_in_a_state_that_passes_them_and_does_not_end_b
 def test_a_snapshot_says_how_it_stands_in_every_state(clock):
     policy, breaker = live(successes=2, window=10)
     policy.call(int)
+    assert breaker.snapshot()["failure_rate"] == 0.0
     fails(policy)
     found = breaker.snapshot()
     assert (found["calls"], found["failures"], found["slow"], found["failures_in_row"]) == (2, 1, 0, 1)
@@ -184,6 +207,12 @@ def test_a_snapshot_says_how_it_stands_in_every_state(clock):
     found = breaker.snapshot()
     assert (found["state"], found["good_probes"], found["generation"]) == ("half_open", 1, before + 1)
     assert found["retry_after"] is found["calls"] is None
+    for opened in (2, 3, 4):
+        assert breaker.snapshot()["opened"] == opened - 1
+        fails(policy)
+        assert breaker.snapshot()["opened"] == opened
+        clock.move(5)
+        policy.call(int)
 
 
 def test_a_snapshot_tells_what_was_seen_in_the_open_after_a_forced_time_as_nothing_yet(clock):
@@ -228,6 +257,15 @@ def test_a_refusal_changes_nothing_for_anybody(clock):
     assert breaker._word.read() == word
 
 
+def test_an_era_without_a_breaker_counts_successes_and_nothing_else():
+    era = Era(None, CLOSED, 0)
+    for outcome in (SUCCESS, FAILURE, NEUTRAL, SLOW, SUCCESS):
+        era.settle(outcome, 5)
+    era.mark(5)
+    era.pay()
+    assert (era.n, era.window, era.edge, era.owing) == (2, None, FAR, False)
+
+
 def test_a_state_that_is_over_is_not_kept(clock):
     policy, breaker = live()
     for _ in range(5):
@@ -238,13 +276,16 @@ def test_a_state_that_is_over_is_not_kept(clock):
 
 
 def test_a_window_of_time_begins_with_its_first_call_though_it_is_slow(clock):
-    policy, breaker = live(window="64s", slow_after=1)
+    policy, breaker = live(window="640s", slow_after=1)
     policy.call(clock.move, 1)
     found = breaker.snapshot()
-    assert (found["calls"], found["slow"]) == (1, 1)
+    assert (found["calls"], found["slow"], found["failures_in_row"]) == (1, 1, 0)
     for _ in range(3):
         policy.call(clock.move, 1)
-    assert len(breaker.era.window._marks) == 4
+    assert (breaker.snapshot()["calls"], len(breaker.era.window._marks)) == (4, 1)
+    clock.move(6)
+    policy.call(clock.move, 1)
+    assert len(breaker.era.window._marks) == 2
 
 
 def test_a_success_is_marked_in_each_sixty_fourth_of_a_window_of_time(clock):
@@ -254,6 +295,26 @@ def test_a_success_is_marked_in_each_sixty_fourth_of_a_window_of_time(clock):
         policy.call(int)
         clock.move(1)
     assert [good for _, good in breaker.era.window._marks] == [0, 2, 4, 6]
+
+
+def test_a_slow_call_is_no_failure_in_a_row(clock):
+    policy, breaker = live(consecutive=1, slow_after=1)
+    for _ in range(5):
+        policy.call(clock.move, 1)
+    assert breaker.state == "closed"
+
+
+def test_only_what_was_forced_for_a_time_is_forced_for_one(clock):
+    policy, breaker = live()
+    assert breaker.forced_for is None
+    for state in ("forced_open", "disabled", "metrics_only"):
+        breaker.force(state)
+        assert breaker.forced_for is None
+        breaker.force(state, 7)
+        assert breaker.forced_for == 7.0
+    breaker.reset()
+    fails(policy, 2)
+    assert (breaker.forced_for, breaker.retry_after) == (None, 5.0)
 
 
 # -- shared with others
@@ -341,6 +402,61 @@ def test_what_others_change_while_it_looks_is_seen(attached):
     assert breaker.look() is None
 
 
+class Lockable(ProcessStore):
+    """One word, which may be locked by somebody else; it notes how long each would wait for it."""
+
+    def __init__(self):
+        super().__init__()
+        self.locked = False
+        self.waits = []
+
+    def word(self, name):
+        self.kept = super().word(name)
+        self.read = self.kept.read
+        return self
+
+    def update(self, fn, patience=0.05):
+        self.waits.append(patience)
+        return None if self.locked else self.kept.update(fn, patience)
+
+
+def test_a_success_never_waits_to_be_told(clock, attached):
+    store = Lockable()
+    attached(Host(store))
+    (one, _), (two, _) = live(scope="host"), live(scope="host")
+    fails(one)
+    del store.waits[:]
+    two.call(int)
+    assert store.waits == [0.0]
+
+
+def test_successes_before_a_failure_that_could_not_be_told_are_told_with_the_next(clock, attached):
+    store = Lockable()
+    attached(Host(store))
+    policy, breaker = live(scope="host", consecutive=9)
+    for _ in range(5):
+        policy.call(int)
+    store.locked = True
+    fails(policy)
+    store.locked = False
+    fails(policy)
+    found = breaker.snapshot()
+    assert (found["calls"], found["failures"]) == (6, 1)
+
+
+def test_a_success_that_could_not_be_told_in_time_still_ends_the_row(clock, attached):
+    store = Lockable()
+    attached(Host(store))
+    (one, breaker), (two, _) = live(scope="host", consecutive=3), live(scope="host", consecutive=3)
+    fails(two)
+    store.locked = True
+    one.call(int)
+    store.locked = False
+    fails(two)
+    fails(one)
+    assert breaker.snapshot()["failures_in_row"] == 1
+
+
 def test_who_cannot_tell_the_others_stops_alone_after_as_many_failures_as_are_judged(clock, attached):
     class Locked(ProcessStore):
         def word(self, name):
@@ -401,6 +517,39 @@ def test_successes_are_told_to_others_once_there_is_a_failure_and_only_once(cloc
     one.call(int)
     found = other.snapshot()
     assert (found["calls"], found["failures"]) == (12, 2)
+    assert breaker.snapshot() == found
+
+
+def test_who_has_told_its_successes_counts_on_by_itself(clock, attached):
+    (one, breaker), (two, _) = shared(attached)
+    fails(two)
+    one.call(int)
+    word = breaker._word.read()
+    for _ in range(3):
+        one.call(int)
+    assert breaker._word.read() == word
+
+
+def test_a_failure_counts_for_others_also_when_its_row_has_ended_already(clock, attached):
+    (one, _), (two, breaker) = shared(attached, consecutive=None, window=100, min_calls=100)
+    for _ in range(5):
+        two.call(int)
+    fails(one)
+    one.call(int)
+    assert breaker.snapshot()["calls"] == 2
+    two.call(int)
+    found = breaker.snapshot()
+    assert (found["calls"], found["failures"], found["slow"]) == (8, 1, 0)
+
+
+def test_a_slow_call_is_one_slow_call_for_all(clock, attached):
+    (one, breaker), (two, other) = shared(attached, slow_after=1)
+    one.call(int)
+    two.call(clock.move, 1)
+    one.call(clock.move, 0.5)
+    one.call(clock.move, 1)
+    found = other.snapshot()
+    assert (found["calls"], found["failures"], found["slow"], found["failures_in_row"]) == (4, 0, 2, 0)
     assert breaker.snapshot() == found
 
 

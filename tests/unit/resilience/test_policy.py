@@ -743,6 +743,16 @@ def test_of_what_is_broken_only_the_programs_own_passes(attached, monkeypatch):
         assert policy.bulkhead.in_use == 0
 
 
+def test_of_a_predicate_that_fails_only_the_programs_own_error_passes(attached):
+    policy = named(breaker=CircuitBreaker(failure_if=lambda result: result.status))
+    listener = Listener()
+    attached(listener)
+    assert policy.call(fails()) == "ok"
+    listener.failed = lambda place, error: isinstance(error, AttributeError)
+    with pytest.raises(AttributeError):
+        policy.call(fails())
+
+
 def test_the_first_policy_calls_whoever_waits_for_one(attached, monkeypatch):
     called = []
     monkeypatch.setattr(hook, "_living", {})

@@ -1,9 +1,11 @@
 """Retry decides by values and now alone."""
 
 import asyncio
+import time
 import urllib.error
 from datetime import UTC, datetime
 from email.message import Message
+from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,7 @@ from roadworthy.resilience.budget import Budget
 from roadworthy.resilience.rejected import BreakerOpen, BulkheadFull, DeadlineExceeded, RateLimited, Rejected
 from roadworthy.resilience.retry import MOST_ASKED, Retry, asked, seconds_of
 from roadworthy.resilience.terms import Terms
+from roadworthy.testing import MovableClock
 
 NS = 1_000_000_000
 
@@ -198,6 +201,23 @@ def test_retry_after_is_understood_in_seconds_and_as_a_date(value, seconds):
     assert seconds_of(value, now) == seconds
 
 
+def test_a_date_counts_from_now():
+    with MovableClock() as clock:
+        at = datetime.fromtimestamp(int(clock.wall()) + 90, UTC)
+        assert seconds_of(format_datetime(at, usegmt=True)) == pytest.approx(90, abs=1)
+        assert asked(None, Answer(Retry_After="Sun, 06 Nov 1994 08:49:37 GMT")) == 0.0
+
+
+def test_a_date_without_a_zone_is_universal_time_wherever_the_program_runs(monkeypatch):
+    now = datetime(1994, 11, 6, 8, 49, 0, tzinfo=UTC).timestamp()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "EST5")
+        time.tzset()
+        seconds = seconds_of("Sun Nov  6 08:49:37 1994", now)
+    time.tzset()
+    assert seconds == 37.0
+
+
 def test_the_pause_that_an_answer_asks_for_is_found_where_clients_have_it():
     error = RuntimeError("status 429")
     error.response = Answer(Retry_After="3")
@@ -213,14 +233,18 @@ def test_the_pause_that_an_answer_asks_for_is_found_where_clients_have_it():
     own = ConnectionError()
     own.retry_after = 1.5
     assert asked(own, None) == 1.5
-    own.retry_after = "soon"
-    assert asked(own, None) is None
+    for said, seconds in ((0, 0.0), (0.25, 0.25), (7, 7.0), (-1, None), (float("inf"), None), ("soon", None)):
+        own.retry_after = said
+        assert asked(own, None) == seconds
 
 
 def test_the_pause_is_never_shorter_than_the_answer_asks_for():
     retry = Retry(5, on_result=lambda answer: answer.status == 503, on=OSError, backoff=(1.0, 1.0))
     assert all(2.0 <= decide(retry, result=Answer(Retry_After="2")) <= 3.0 for _ in range(50))
     assert decide(retry, result=Answer(Retry_After="2"), deadline=2 * NS) is None
+    for wanted in (0.25, 1.0, 3.5):
+        asking = plain(retry_after=lambda error, result, wanted=wanted: wanted)
+        assert decide(asking, ConnectionError()) == 1.0 + wanted
 
 
 @pytest.mark.parametrize(
@@ -293,4 +317,6 @@ def test_it_describes_itself_in_plain_values():
         "total": None,
         "budget": {"ratio": 0.1, "minimum": 3.0, "per": 10.0},
     }
+    described = Retry(on=OSError).describe()
+    assert (described["attempts"], described["backoff"], described["jitter"]) == (3, [0.1, 5.0], "full")
     assert repr(plain()) == "Retry(3, on=ConnectionError, backoff=(1.0, 8.0), jitter='none')"
