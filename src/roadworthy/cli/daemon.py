@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from roadworthy.cli.running import start_ticks
+from roadworthy.config.detect import facts
+from roadworthy.config.detect.reader import Reader
 from roadworthy.errors import FULL, Exhausted, RoadworthyError, Unavailable, UsageError
-
-_CONTAINER_FILES = ("/.dockerenv", "/run/.containerenv")
 
 
 def refusal(env: Mapping[str, str], pid: int, parent: int, parent_name: str, *, container: bool) -> str:
@@ -32,7 +32,7 @@ def check_daemon(env: Mapping[str, str]) -> None:
         name = Path(f"/proc/{parent}/comm").read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         name = ""
-    container = any(Path(path).exists() for path in _CONTAINER_FILES) or "KUBERNETES_SERVICE_HOST" in env
+    container = facts.container(Reader(env)) is not None or "KUBERNETES_SERVICE_HOST" in env
     if why := refusal(env, os.getpid(), parent, name, container=container):
         raise UsageError(
             "--daemon is refused here", why=why, hint="Leave --daemon out: roadworthy stays in the foreground."

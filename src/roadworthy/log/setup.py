@@ -42,7 +42,7 @@ STAGES = {
 }
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
-_IN_CONTAINER = ("/.dockerenv", "/run/.containerenv")
+_MARKS = ("/.dockerenv", "/run/.containerenv")
 
 
 class Configured:
@@ -112,7 +112,7 @@ def configure(  # noqa: PLR0913 - one call sets up all of it, by keyword
         raise ConfigurationError(f"sessions={sessions!r} is neither", why='It is "marked" or "plain".')
     number = level_of(env, prefix) if level is None else _given_level(level)
     form = form_of(env, stage) if json is None else bool(json)
-    wanted = directory is not None or files_wanted(env, os.path.exists) if files is None else files
+    wanted = directory is not None or files_wanted(env, lambda: _contained(env)) if files is None else files
     folder = os.path.abspath(os.fspath(directory) if directory is not None else default_directory(env, name))
 
     made = pipeline.Pipeline(name, stage, json=form, names=logging.getLevelName)
@@ -209,13 +209,20 @@ def level_of(env: Mapping[str, str], prefix: str = "") -> int:
     return logging.DEBUG if any(env.get(name, "").strip().lower() in _TRUE for name in debug) else logging.INFO
 
 
-def files_wanted(env: Mapping[str, str], exists: Callable[[str], bool]) -> bool:
+def files_wanted(env: Mapping[str, str], contained: Callable[[], bool]) -> bool:
     """Return whether a program writes files without being asked: not in a container, and not as a systemd service."""
     if "JOURNAL_STREAM" in env or "INVOCATION_ID" in env:
         return False
-    if "KUBERNETES_SERVICE_HOST" in env or env.get("container"):
+    return "KUBERNETES_SERVICE_HOST" not in env and not contained()
+
+
+def _contained(env: Mapping[str, str]) -> bool:
+    """Return whether a container engine runs this, as ``roadworthy detect`` tells it; loaded where there is a mark."""
+    if not (env.get("container") or env.get("DOCKER_CONTAINER") or any(map(os.path.exists, _MARKS))):
         return False
-    return not any(exists(path) for path in _IN_CONTAINER)
+    from roadworthy.config.detect import facts, reader
+
+    return facts.container(reader.Reader(env)) is not None
 
 
 def default_directory(env: Mapping[str, str], app: str) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from roadworthy import log
+from roadworthy.config.detect import facts
+from roadworthy.config.detect.reader import Reader
 from roadworthy.errors import ConfigurationError
 from roadworthy.log import files, hook, setup, sink
 from roadworthy.log.files import RotatingFile, Rules
@@ -265,18 +267,26 @@ def test_form_and_level_are_those_of_the_environment(clean, monkeypatch, environ
 
 
 @pytest.mark.parametrize(
-    ("environ", "there", "wanted"),
+    ("environ", "contained", "wanted"),
     [
-        ({}, (), True),
-        ({"JOURNAL_STREAM": "8:1"}, (), False),
-        ({"INVOCATION_ID": "x"}, (), False),
-        ({"KUBERNETES_SERVICE_HOST": "x"}, (), False),
-        ({"container": "podman"}, (), False),
-        ({}, ("/.dockerenv",), False),
+        ({}, False, True),
+        ({"JOURNAL_STREAM": "8:1"}, False, False),
+        ({"INVOCATION_ID": "x"}, False, False),
+        ({"KUBERNETES_SERVICE_HOST": "x"}, False, False),
+        ({}, True, False),
     ],
 )
-def test_in_containers_and_under_systemd_there_are_no_files_unless_asked(environ, there, wanted):
-    assert setup.files_wanted(environ, there.__contains__) is wanted
+def test_in_containers_and_under_systemd_there_are_no_files_unless_asked(environ, contained, wanted):
+    assert setup.files_wanted(environ, lambda: contained) is wanted
+
+
+@pytest.mark.parametrize("environ", [{"container": "podman"}, {"container": "lxc"}, {"DOCKER_CONTAINER": "true"}, {}])
+def test_a_container_is_what_detection_says_it_is(monkeypatch, environ):
+    monkeypatch.setattr(setup, "_MARKS", ("/",))  # a mark is there: whether it counts is for detection
+    assert setup._contained(environ) is (facts.container(Reader(environ)) is not None)
+    assert not environ or setup._contained(environ)
+    monkeypatch.setattr(setup, "_MARKS", ())
+    assert setup._contained({}) is False
 
 
 @pytest.mark.parametrize(
