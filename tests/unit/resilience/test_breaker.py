@@ -227,11 +227,12 @@ def test_one_bad_probe_opens_it_again_for_twice_as_long():
 @pytest.mark.parametrize("good", [None, True])
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_probe_that_is_back_gives_its_own_place_back(place, good):
-    values = back(half_open(), good=good, place=place)
-    assert (state(values), states.tally_of(values[0])) == (HALF_OPEN, int(good is True))
-    what, number, values = states.admission(values, 101 * S, RULES)
-    assert (what, number) == (PROBE, place)
-    assert states.admission(values, 101 * S, RULES)[0] == REJECT
+    for now in (100, 101):
+        values = back(half_open(), good=good, place=place, now=now)
+        assert (state(values), states.tally_of(values[0])) == (HALF_OPEN, int(good is True))
+        what, number, values = states.admission(values, now * S, RULES)
+        assert (what, number) == (PROBE, place)
+        assert states.admission(values, now * S, RULES)[0] == REJECT
 
 
 def test_a_probe_whose_lease_is_over_leaves_the_place_to_its_successor():
