@@ -65,6 +65,26 @@ def service():
 
 
 @pytest.fixture(scope="session")
+def runtime_home(tmp_path_factory):
+    """The runtime of the test process, called ``unit``, in a place of its own.
+
+    A process has one runtime. Whoever may start it asks for this one first, or its place and name would be left to
+    chance: to which test came first.
+    """
+    place = tmp_path_factory.mktemp("home")
+    before = os.environ.get("ROADWORTHY_HOME")
+    os.environ["ROADWORTHY_HOME"] = str(place)
+    from roadworthy.app import start
+
+    start.start("unit")
+    yield place
+    if before is None:
+        del os.environ["ROADWORTHY_HOME"]
+    else:
+        os.environ["ROADWORTHY_HOME"] = before
+
+
+@pytest.fixture(scope="session")
 def anyio_backend():
     return "asyncio"
 

@@ -9,3 +9,8 @@ from roadworthy.app.integrations import redis_client
 def patient_clients(monkeypatch):
     """Give a Redis on a busy machine its time: how long a program waits for one is not what these suites are about."""
     monkeypatch.setattr(redis_client, "PATIENCE", 20.0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_runtime(runtime_home):
+    """No test here starts the runtime in a place that is not the tests' own."""

@@ -11,21 +11,6 @@ import pytest
 SOURCE = Path(__file__).parents[3] / "src"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def home(tmp_path_factory):
-    place = tmp_path_factory.mktemp("home")
-    before = os.environ.get("ROADWORTHY_HOME")
-    os.environ["ROADWORTHY_HOME"] = str(place)
-    from roadworthy.app import start
-
-    start.start("unit")
-    yield place
-    if before is None:
-        del os.environ["ROADWORTHY_HOME"]
-    else:
-        os.environ["ROADWORTHY_HOME"] = before
-
-
 @pytest.fixture
 def seen():
     from roadworthy.testing import recording
