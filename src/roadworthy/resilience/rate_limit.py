@@ -8,6 +8,7 @@ state, so that the threads of a process and the processes of a host are limited 
 
 from __future__ import annotations
 
+from roadworthy import _clock
 from roadworthy._clock import NS
 from roadworthy.resilience.arguments import choice, duration, number, whole
 from roadworthy.resilience.rejected import RateLimited
@@ -84,9 +85,9 @@ class RateLimiter:
                 raise self._refusal(wait_ns)
             return at_ns + self._space_ns, b, c
 
-        seen = self._word.read()[0]
+        seen, _, _, stamp_ns = self._word.read()
         if seen > now_ns + self._furthest_ns:
-            seen = self._mend(now_ns)
+            seen = self._mend(now_ns, seen, stamp_ns)
         take(seen, 0, 0)  # a refusal needs no update: it costs the others nothing
         values = self._word.update(take)
         if values is None:
@@ -96,10 +97,17 @@ class RateLimiter:
                 raise self._refusal(self._space_ns)
         return max(0, values[0] - self._space_ns - self._tolerance_ns - now_ns) / NS
 
-    def _mend(self, now_ns: int) -> int:
-        """Take back a point in time that no call of this limit can have set: another limit's, or another boot's."""
+    def _mend(self, now_ns: int, seen: int, stamp_ns: int) -> int:
+        """Take back a point in time that no call of this limit can have set: another limit's, or another boot's.
+
+        A thread that was stopped since it read the clock sees what others rightly set after that: the word's own stamp
+        tells how late they may have been. A stamp from the future is another boot's, and tells nothing.
+        """
+        latest_ns = max(now_ns, min(stamp_ns, _clock.monotonic_ns()))
+        if seen <= latest_ns + self._furthest_ns:
+            return seen
         furthest = now_ns + self._furthest_ns
-        self._word.update(lambda theoretical, b, c: (min(theoretical, furthest), b, c))
+        self._word.update(lambda theoretical, b, c: (furthest if theoretical == seen else theoretical, b, c))
         return furthest
 
     def _refusal(self, wait_ns: int) -> RateLimited:

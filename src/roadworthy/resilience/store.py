@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 MOST_WORDS = 4096
 """Names in one store; as many as on the host."""
 
+MOST_LOST = 100
+"""Rivals that were quicker before an update may give up; each of them has done its own."""
+
 _LIMIT = 1 << 63
 
 
@@ -51,10 +54,11 @@ class Word:
     ) -> tuple[int, int, int] | None:
         """Replace the values by ``fn`` of them and return the new ones.
 
-        Returns None, with nothing changed, when others were quicker each time for ``patience`` seconds. Raises what
+        Returns None, with nothing changed, when others were quicker each time for ``patience`` seconds and
+        :data:`MOST_LOST` times: a thread that the host let wait has not lost for that. Raises what
         ``fn`` raises, and :class:`ValueError` for a value that does not fit into 64 bits; then nothing changes, too.
         """
-        deadline = 0
+        lost = deadline = 0
         while True:
             version = self._near
             while (newer := version[4].get(0)) is not None:
@@ -70,9 +74,10 @@ class Word:
                 # Only where the next search begins: a thread that comes late with an older one costs a few steps.
                 self._near = made
                 return a, b, c
-            if not deadline:
+            lost += 1
+            if lost == 1:
                 deadline = now + int(patience * NS)
-            elif now >= deadline:
+            elif lost >= MOST_LOST and now >= deadline:
                 return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import signal
 import sys
@@ -231,6 +232,22 @@ def test_a_caller_that_does_not_get_its_turn_gives_up_after_its_patience_and_cha
     assert made is None or isinstance(store, SharedWords)
     assert _clock.monotonic() - before < 30
     assert made is not None or word.read()[2] == 0
+
+
+def test_a_caller_that_was_stopped_for_long_and_lost_a_few_times_still_gets_its_turn(store, monkeypatch):
+    word = store.word("w")
+    seconds = itertools.count(_clock.monotonic_ns(), _clock.NS)
+    monkeypatch.setattr(process_words, "monotonic_ns", lambda: next(seconds))
+    rivals = iter(range(3))
+
+    def sometimes_too_late(a, b, c):
+        if next(rivals, None) is not None:
+            word.update(lambda a, b, c: (a + 1, b, c))
+            a, b, c = word.read()[:3]
+        return a, b, 99
+
+    assert word.update(sometimes_too_late, patience=0.01) is not None
+    assert word.read()[:3] == (3, 0, 99)
 
 
 def test_names_are_bounded(store, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roadworthy import _clock
 from roadworthy.resilience.arguments import BadArgument
 from roadworthy.resilience.rate_limit import RateLimiter
 from roadworthy.resilience.rejected import RateLimited
@@ -185,6 +186,31 @@ def test_a_point_in_time_that_no_call_can_have_set_does_not_refuse_for_ever(stal
         limiter.acquire(NS)
     assert refused.value.retry_after < 2
     assert limiter.acquire(3 * NS) == 0.0
+
+
+@given(
+    late=st.integers(0, 3600 * NS), limit=st.integers(1, 50), burst=st.integers(1, 50), wait=st.sampled_from([0.0, 2.0])
+)
+def test_a_thread_that_was_stopped_since_it_read_the_clock_gives_nothing_back(late, limit, burst, wait):
+    limiter = RateLimiter(limit, per=1, burst=burst, wait=wait)
+    now = _clock.monotonic_ns()
+    admitted(limiter, now)
+    taken = limiter._word.read()
+    with pytest.raises(RateLimited):
+        limiter.acquire(now - late)
+    assert limiter._word.read() == taken
+
+
+def test_a_point_in_time_of_another_boot_is_taken_back():
+    word = Word()
+    limiter = RateLimiter(4, per=1)
+    limiter.bind(word)
+    another = _clock.monotonic_ns() + 10**15
+    word._near = (another + NS // 2, 0, 0, another, {})
+    now = _clock.monotonic_ns()
+    with pytest.raises(RateLimited):
+        limiter.acquire(now)
+    assert limiter.acquire(now + 2 * NS) == 0.0
 
 
 def test_the_other_numbers_of_the_word_are_left_alone():
