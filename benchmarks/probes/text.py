@@ -93,7 +93,8 @@ def scalars(count: int, draw: random.Random) -> Arms:
 
     renderer = Renderer()
     return {
-        "roadworthy": (change_ours, lambda series: renderer.render_series(series).encode()),
+        # As the agent's snapshots do, the series say that they are the same ones as before.
+        "roadworthy": (change_ours, lambda series: renderer.render_series(series, layout=1).encode()),
         "prometheus-client": (change_theirs, lambda _: generate_latest(registry)),
         "read and merge": _from_an_arena(count, draw),
     }

@@ -10,7 +10,7 @@ import hmac
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NoReturn, Protocol, Self, final
+from typing import Any, Final, NoReturn, Protocol, Self, final
 
 from roadworthy import _known
 
@@ -541,6 +541,10 @@ class FeatureSummary:
     by: str = ""
 
 
+INNER: Final = {"inner": True}
+"""Metadata of a field that is for views of this process and in no document."""
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything known about one application at one instant; made once a second, never changed."""
@@ -572,6 +576,8 @@ class Snapshot:
     command: tuple[str, ...] = ()
     keeper_pid: int | None = None
     agent_pid: int | None = None
+    layout: int | None = field(default=None, compare=False, metadata=INNER)
+    """The same number in two snapshots of one source: their ``series`` are the same ones in the same order."""
     schema: int = SNAPSHOT_SCHEMA
 
 

@@ -45,7 +45,7 @@ class Collected:
 
     ``events`` are those that are new since the last time, oldest first; ``known`` those that an agent before this one
     has counted already; ``changed`` the series that are not as they were and ``places`` where they stand in ``series``;
-    ``anew`` that some may be gone and that all may stand elsewhere;
+    ``anew`` that some may be gone and that all may stand elsewhere; ``layout`` changes when any came, went or moved;
     ``gauges_set`` when the gauges that were set since the last time were set last (name to wall seconds).
     """
 
@@ -62,6 +62,7 @@ class Collected:
     arena_bytes: int = 0
     broken: tuple[str, ...] = ()
     places: Sequence[int] = ()
+    layout: int | None = None
 
     def of(self, pid: int | None) -> Process | None:
         """Return the newest arena of a process, or None."""
@@ -134,6 +135,7 @@ class Collector:
             series=self._merger.series(),
             changed=tuple(changed_series),
             places=self._merger.places,
+            layout=self._merger.layout,
             anew=self._merger.anew,
             gauges_set=touched,
             events=tuple(events),

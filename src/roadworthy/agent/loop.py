@@ -401,6 +401,7 @@ class Agent:
             resources=sample.total,
             system=sample.system,
             series=collected.series,
+            layout=collected.layout,
             operations=self._intake.windows.operations(mono, picture.counted(in_flight)),
             in_flight=in_flight,
             beats=beats,

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from roadworthy.app.cache import Cache
-    from roadworthy.arena.writer import Arena
 
 start = _start.start
 
@@ -44,29 +43,15 @@ def cache(
 
 
 if TYPE_CHECKING or _start.enabled():
-    from roadworthy.app import context as _context
     from roadworthy.app import errors as _errors
-    from roadworthy.app import guard as _guard
     from roadworthy.app.checks import check, collector
+    from roadworthy.app.events import event
     from roadworthy.app.loop import heartbeat, loop, progress
     from roadworthy.app.metrics import counter, gauge, histogram, timer
     from roadworthy.app.operation import operation
     from roadworthy.app.startup import startup
     from roadworthy.app.timed import timed
     from roadworthy.app.usage import usage
-    from roadworthy.arena.layout import EVENT_KINDS as _EVENTS
-
-    _SEVERITIES = {"debug": 1, "info": 2, "warning": 3, "error": 4, "critical": 5}
-    _NUMBERS = {kind: _EVENTS[kind] for kind in ("log", "warning", "operation", "state", "usage", "check")}
-    _KINDS = {number: kind for kind, number in _NUMBERS.items()}
-    _payloads = _context.payloads
-    _put: Callable[[int, int, bytes], None] = lambda _kind, _level, _payload: None  # noqa: E731 - until there is a ring
-
-    def _started(arena: Arena) -> None:
-        global _put  # noqa: PLW0603 - one arena per process
-        _put = arena.ring.put
-
-    _start.when_started(_started)
 
     def error(
         error: BaseException | type[BaseException] | str,
@@ -80,35 +65,6 @@ if TYPE_CHECKING or _start.enabled():
         the same for errors of the same cause; empty when nothing is recorded. Never raises.
         """
         return _errors.record(error, message, operation=operation or None, context=context)
-
-    def event(text: str, *, kind: str = "state", level: str = "info", source: str = "", **fields: object) -> None:
-        """Put a line into the flight recorder: ``event("save game loaded", slot=3)``.
-
-        ``kind`` is log, warning, operation, state, usage or check, ``level`` debug to critical; unknown ones become
-        state and info. Text and fields are redacted and bounded. Never raises.
-        """
-        try:
-            if not fields:
-                try:
-                    made, number, severity = _payloads[source][text], _NUMBERS[kind], _SEVERITIES[level]
-                except (KeyError, TypeError):
-                    pass
-                else:
-                    _put(number, severity, made)
-                    return
-            arena = _start.current() or _start.ensure()
-            if arena is None:
-                return
-            name = _context.label_value(source) if source else ""
-            number = _NUMBERS[kind] if kind in _NUMBERS else _NUMBERS["state"]
-            severity = _SEVERITIES[level] if level in _SEVERITIES else _SEVERITIES.get(str(level).lower(), 2)
-            if fields:
-                arena.event(_KINDS[number], severity * 10, name, _context.line(text), _context.plain(fields))
-            else:
-                arena.ring.put(number, severity, _context.payload(source, name, text))
-        except Exception as broken:
-            if _guard.failed("event", broken):
-                raise
 
 else:
     from roadworthy.app.off import (

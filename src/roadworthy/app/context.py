@@ -24,11 +24,11 @@ _KEPT = 1024
 _values: dict[str, str] = {}
 _keys: dict[str, bool] = {}
 _lines: dict[str, str] = {}
-payloads: dict[str, dict[str, bytes]] = {}
-"""What the ring takes for the texts that came from a source, without fields."""
+ready: dict[tuple[object, object, object, object], bytes] = {}
+"""What goes into the ring for an event without fields, by its text, source, kind and level as they were given."""
 
 _pairs: dict[tuple[str, str], str] = {}
-_known.memos += [_values, _lines, payloads, _pairs]  # what was harmless is not, once a value in it is known as a secret
+_known.memos += [_values, _lines, ready, _pairs]  # what was harmless is not, once a value in it is known as a secret
 _SHORT = 10**18
 
 
@@ -126,17 +126,12 @@ def line(value: object) -> str:
     return made
 
 
-def payload(source: object, name: str, value: object) -> bytes:
-    """Return an event without fields as the ring takes it; ``name`` is the source as it is kept."""
-    made = f"{name}{US}{line(value)}".encode("utf-8", "replace")
-    if type(value) is str and len(value) <= LONGEST * 2 and type(source) is str and len(source) <= LONGEST:
-        if source not in payloads:
-            _remember(payloads, source, {})
-        if sum(map(len, payloads.values())) >= _KEPT:
-            payloads.clear()
-        else:
-            payloads[source][value] = made
-    return made
+def remember_event(given: tuple[object, object, object, object], made: bytes) -> None:
+    """Keep what goes into the ring for the next event of this text, source, kind and level, if these are short."""
+    for one in given:
+        if type(one) is not str or len(one) > LONGEST * 2:
+            return
+    _remember(ready, given, made)
 
 
 def label_text(value: object, most: int) -> str:

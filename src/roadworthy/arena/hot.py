@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from _thread import get_ident
 from itertools import count
+from sys import byteorder
 
 from roadworthy._clock import monotonic_ns
 from roadworthy.arena.layout import (
@@ -25,6 +26,7 @@ from roadworthy.arena.layout import (
     H_UNTRACKED,
     INFLIGHT_CONTEXT,
     LARGEST,
+    WORD,
 )
 
 TYPE_CHECKING = False
@@ -359,6 +361,12 @@ class Ring:
         except Exception:  # noqa: BLE001, S110 - the guest rule; the count below is all that can be told
             pass
         self._cell.trouble(H_EVENTS_LOST)
+
+
+def ready(kind: int, level: int, payload: bytes) -> bytes:
+    """Return words 2 and 3 of an event's slot and its payload of at most 480 bytes: what is the same each time."""
+    what = kind | level << 8 | 0x8000 | len(payload) << 19
+    return what.to_bytes(WORD, byteorder) + bytes(WORD) + payload
 
 
 def cut(text: bytes, most: int) -> bytes:

@@ -65,6 +65,8 @@ class Merger:
         """Whether the last update put everything together anew, so that series may have gone."""
         self.places: list[int] = []
         """Where those that the last update returned stand in :meth:`series`; until all is put together anew."""
+        self.layout = 0
+        """Changes when a series came, went or stands elsewhere."""
 
     def series(self) -> tuple[Series, ...]:
         """Return all series as of the last update."""
@@ -84,6 +86,7 @@ class Merger:
         changed: list[Series] = []
         places = self.places = []
         shown = self._series
+        known = 0 if self.anew else len(shown)
         for entry in touched:
             before = entry.shown
             one = entry.alone
@@ -106,6 +109,8 @@ class Merger:
                 entry.shown = now
                 changed.append(now)
                 places.append(entry.place)
+        if self.anew or len(shown) > known:
+            self.layout += 1
         return changed
 
     def _dirty(self, parts: Iterable[Part]) -> Iterable[_Entry]:

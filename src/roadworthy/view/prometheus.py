@@ -2,7 +2,8 @@
 
 Fast because almost nothing changes between two scrapes: everything but the figures is rendered once, as one template a
 family, and kept until a series comes or goes; a family whose figures are the same as before is not rendered again.
-Templates are bytes: Python finds a place in those by ``memchr``, in a string by looking at every character (a fifth).
+Where the snapshot says that its series are the ones of the last time, nobody looks at their names again. Templates are
+bytes: Python finds a place in those by ``memchr``, in a string by looking at every character (a fifth).
 
 Exact because a histogram's ``le`` borders are octave borders of the arena's buckets, less one stored unit: figures are
 whole stored units (nanoseconds for durations), so no bucket is cut in two and no count is estimated.
@@ -94,6 +95,9 @@ class Renderer:
         self._names: list[str] = []
         self._labels: list[Labels] = []
         self._kinds: list[Kind] = []
+        self._layout: int | None = None
+        self._taken: set[str] = set()
+        self._own: list[tuple[str, Labels, Kind]] = []
         self._order: list[int] | None = None
         self._families: list[_Family] = []
         self._borders: dict[float, Borders] = {}
@@ -102,20 +106,29 @@ class Renderer:
 
     def render(self, snapshot: Snapshot) -> str:
         """Return the whole exposition: the program's series, the target, and roadworthy's own figures."""
-        series = snapshot.series
-        taken = {one.name for one in series}
-        return self.render_series(
-            [*series, *(one for one in own_series(snapshot) if one.name not in taken)], target(snapshot)
-        )
+        return self.render_series(snapshot.series, target(snapshot), own=own_series(snapshot), layout=snapshot.layout)
 
-    def render_series(self, series: Sequence[Series], attributes: Labels = ()) -> str:
-        """Return the exposition of these series; ``attributes`` become the labels of ``target_info``."""
-        names = [one.name for one in series]
-        labels = [one.labels for one in series]
-        kinds = [one.kind for one in series]
-        if names != self._names or labels != self._labels or kinds != self._kinds:
+    def render_series(
+        self,
+        series: Sequence[Series],
+        attributes: Labels = (),
+        *,
+        own: Sequence[Series] = (),
+        layout: int | None = None,
+    ) -> str:
+        """Return the exposition of these series; ``attributes`` become the labels of ``target_info``.
+
+        ``own`` follow, those whose names no other has. ``layout``: a number that is the same as at the last call only
+        where ``series`` are the same ones in the same order; None when that is not known.
+        """
+        moved = (layout is None or layout != self._layout) and self._moved(series)
+        self._layout = layout
+        beside = [one for one in own if one.name not in self._taken]
+        keys = [(one.name, one.labels, one.kind) for one in beside]
+        series = [*series, *beside]
+        if moved or keys != self._own:
             self._arrange(series)
-            self._names, self._labels, self._kinds = names, labels, kinds
+            self._own = keys
         if self._order is not None:
             series = [series[position] for position in self._order]
         figures = [one.value for one in series]
@@ -124,15 +137,26 @@ class Renderer:
             if family.key[2] is Kind.HISTOGRAM:
                 parts.append(self._histograms(family, series))
                 continue
-            own = figures[family.start : family.end]
-            if own != family.figures:
-                family.figures = own
-                family.text = _fill(family, own)
+            now = figures[family.start : family.end]
+            if now != family.figures:
+                family.figures = now
+                family.text = _fill(family, now)
             parts.append(family.text)
         parts.append(b"# EOF\n" if self._openmetrics else b"")
         return b"".join(parts).decode("utf-8", "surrogatepass")
 
     # -- what changes seldom
+
+    def _moved(self, series: Sequence[Series]) -> bool:
+        """Return whether these are not the series of the last time, and remember them."""
+        names = [one.name for one in series]
+        labels = [one.labels for one in series]
+        kinds = [one.kind for one in series]
+        if names == self._names and labels == self._labels and kinds == self._kinds:
+            return False
+        self._names, self._labels, self._kinds = names, labels, kinds
+        self._taken = set(names)
+        return True
 
     def _arrange(self, series: Sequence[Series]) -> None:
         """Group the series by family and render everything but the figures."""

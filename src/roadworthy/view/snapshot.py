@@ -125,12 +125,15 @@ def _histogram(value: Histogram) -> dict[str, Any]:
     return encoded
 
 
+def _told(cls: Any) -> list[dataclasses.Field[Any]]:  # noqa: ANN401 - a dataclass
+    """Return the fields that are in the document."""
+    return [one for one in dataclasses.fields(cls) if not one.metadata.get("inner")]
+
+
 @functools.cache
 def _encoders(cls: type) -> tuple[tuple[str, Encoder | None], ...]:
     hints = typing.get_type_hints(cls)
-    return tuple(
-        (f.name, _encoder(hints[f.name])) for f in dataclasses.fields(cls) if f.name != "schema" or cls is not Snapshot
-    )
+    return tuple((f.name, _encoder(hints[f.name])) for f in _told(cls) if f.name != "schema" or cls is not Snapshot)
 
 
 @functools.cache
@@ -222,7 +225,7 @@ def _describe(hint: Any, definitions: dict[str, Any]) -> dict[str, Any]:  # noqa
 
 def _describe_class(cls: type, definitions: dict[str, Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(cls)
-    properties = {f.name: _nullable(_describe(hints[f.name], definitions)) for f in dataclasses.fields(cls)}
+    properties = {f.name: _nullable(_describe(hints[f.name], definitions)) for f in _told(cls)}
     if cls is Histogram:
         properties["count"] = {"type": "integer"}
         properties.update({name: {"type": ["number", "null"]} for name, _ in _QUANTILES})

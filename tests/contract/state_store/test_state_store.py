@@ -243,7 +243,7 @@ def test_a_caller_that_was_stopped_for_long_and_lost_a_few_times_still_gets_its_
     def sometimes_too_late(a, b, c):
         if next(rivals, None) is not None:
             word.update(lambda a, b, c: (a + 1, b, c))
-            a, b, c = word.read()[:3]
+            a, b, _c = word.read()[:3]
         return a, b, 99
 
     assert word.update(sometimes_too_late, patience=0.01) is not None

@@ -3,7 +3,10 @@
 import pytest
 
 import roadworthy as rw
-from roadworthy.app import context
+from roadworthy import _known
+from roadworthy.app import context, events, guard
+from roadworthy.arena.layout import H_EVENTS_LOST
+from roadworthy.arena.writer import Arena
 
 
 def new(seen):
@@ -33,5 +36,50 @@ def test_an_event_that_comes_again_reads_as_it_did_at_first(seen, text, options,
 def test_texts_without_end_take_bounded_memory(seen):
     for number in range(3 * context._KEPT):
         rw.event(f"door {number}", source=f"hall {number % 7}")
-    assert sum(map(len, context.payloads.values())) <= context._KEPT
+    assert 0 < len(context.ready) <= context._KEPT
     assert new(seen)[-1][3] == f"door {3 * context._KEPT - 1}"
+
+
+def test_a_signal_handler_that_raises_in_the_short_way_leaves_no_slot_half_written(seen, monkeypatch, tmp_path):
+    rw.event("door opened", source="hall")
+    arena = Arena.create(tmp_path, "test")
+
+    class Interrupting:
+        """The file's bytes, while a handler of the program's raises as they are written."""
+
+        def __setitem__(self, place, value):
+            raise Interrupted
+
+    monkeypatch.setattr(events, "_ring", arena.ring)
+    monkeypatch.setattr(guard, "failed", lambda *_: True)
+    with monkeypatch.context() as during:
+        during.setattr(arena.cell, "b", Interrupting())
+        with pytest.raises(Interrupted):
+            rw.event("door opened", source="hall")
+    rw.event("door opened", source="hall")
+    q, base = arena.cell.q, arena.ring._base
+    assert [q[base], q[base + 64], q[H_EVENTS_LOST]] == [0, 2, 1]
+
+
+class Interrupted(Exception):
+    """What a signal handler of the program raises."""
+
+
+def test_an_event_that_does_not_fit_one_slot_takes_several_each_time(seen):
+    text = "open " * 300
+    for _ in range(3):
+        rw.event(text[:1500], source="hall")
+    assert [found[3] for found in new(seen)] == [text[:1500]] * 3
+
+
+def test_what_becomes_known_as_a_secret_is_taken_out_of_a_line_that_was_remembered(seen):
+    for _ in range(2):
+        rw.event("the word is xyzzy-plugh-9", source="cave")
+    _known.add("xyzzy-plugh-9")
+    try:
+        rw.event("the word is xyzzy-plugh-9", source="cave")
+    finally:
+        _known.forget()
+    texts = [found[3] for found in new(seen)]
+    assert texts[:2] == ["the word is xyzzy-plugh-9"] * 2
+    assert "xyzzy" not in texts[2]

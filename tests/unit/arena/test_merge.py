@@ -163,6 +163,22 @@ def test_unchanged_series_are_the_same_objects_as_before():
     assert [one is other for one, other in zip(first, merger.series(), strict=True)] == [False, True, True]
 
 
+def test_only_series_that_come_or_go_change_the_layout():
+    ours, theirs = [counter(1), gauge(2)], [counter(4, "d")]
+    merger = Merger()
+    merger.update([Part(A, ours, ours)])
+    first = merger.layout
+    ours[0].value = 2
+    merger.update([Part(A, ours, [ours[0]])])
+    assert merger.layout == first
+    merger.update([Part(A, ours, ()), Part(B, theirs, theirs)])
+    second = merger.layout
+    merger.update([Part(A, ours, ()), Part(B, theirs, ())])
+    assert first != second == merger.layout
+    merger.update([Part(A, ours, ())])
+    assert merger.layout != second
+
+
 def test_a_gauge_that_is_set_to_what_it_was_is_the_last_one():
     ours, theirs = [gauge(5.0, "last", 1)], [gauge(3.0, "last", 2)]
     merger = Merger()
@@ -218,7 +234,7 @@ def test_step_by_step_gives_what_one_look_at_all_gives(ticks):
                     one.buckets = add_buckets([one.buckets, {number: 1}])
                     one.sum, one.max = one.sum + number, max(one.max, number)
                 changed.setdefault(key, []).append(one)
-        before = merger.series()
+        before, layout = merger.series(), merger.layout
         told = merger.update(
             [Part(key, series, changed.get(key, ()), key in dead) for key, series in processes.items()], totals
         )
@@ -231,5 +247,6 @@ def test_step_by_step_gives_what_one_look_at_all_gives(ticks):
         )
         order = lambda one: (one.kind, one.name, one.labels)  # noqa: E731 - short
         assert sorted(merger.series(), key=order) == sorted(expected, key=order)
+        assert merger.layout != layout or list(map(order, merger.series())) == list(map(order, before))
         kept = {id(one) for one in before}
         assert [one for one in merger.series() if id(one) not in kept] == sorted(told, key=merger.series().index)

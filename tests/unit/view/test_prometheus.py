@@ -5,6 +5,8 @@ import shutil
 import subprocess
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
@@ -102,8 +104,35 @@ def test_a_second_rendering_shows_the_new_figures_and_only_those(openmetrics):
         Series("b", Kind.GAUGE, value=9.0),
         Series("h", Kind.HISTOGRAM, histogram=Histogram({3: 2}, 6.0, 3.0)),
     )
-    for given in (first, second, second, first, second[:2], first):
-        assert renderer.render_series(given) == Renderer(openmetrics=openmetrics).render_series(given)
+    for seen in (first, second, second, first, second[:2], first):
+        assert renderer.render_series(seen) == Renderer(openmetrics=openmetrics).render_series(seen)
+
+
+NAMED = [
+    (name, Kind(kind), labels) for name in "abc" for kind in ("counter", "gauge") for labels in ((), (("k", "v"),))
+]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.lists(st.sampled_from(NAMED), unique_by=lambda key: (key[0], key[2]), max_size=6),
+            st.lists(st.sampled_from(["own_a", "own_b", "a"]), unique=True, max_size=3),
+            st.booleans(),
+        ),
+        max_size=6,
+    )
+)
+def test_what_is_told_of_the_layout_changes_nothing_of_the_text(scrapes):
+    renderer, layout, before = Renderer(), 0, None
+    for number, (keys, names, told) in enumerate(scrapes):
+        layout += keys != before
+        before = keys
+        series = [Series(name, kind, labels, value=float(number)) for name, kind, labels in keys]
+        own = [Series(name, Kind.GAUGE, value=1.0) for name in names]
+        left = [one for one in own if one.name not in {name for name, _, _ in keys}]
+        text = renderer.render_series(series, own=own, layout=layout if told else None)
+        assert text == Renderer().render_series([*series, *left])
 
 
 def test_a_series_that_changes_its_kind_is_rendered_as_what_it_is_now():
