@@ -166,6 +166,8 @@ class Operation:
                         recorder.higher(n)
                 else:
                     recorder.told(n, error, None)
+            elif details is _SKIPPED and kind is None and n < sampling.slow_ns:
+                self._details = None
             else:
                 self._exit_slowly(n, error)
         except BaseException as broken:
@@ -209,8 +211,8 @@ class Operation:
             now = _now()
             if now > sampling.next_poll:
                 sampling.look(now)
-            every = sampling.every
-            if every == 0 or (every > 1 and sampling.turn() % every):
+            every, table = sampling.every, sampling.chosen
+            if every == 0 or (every > 1 and not table[sampling.turn() % len(table)]):
                 self._details = _SKIPPED
                 self._handle = 0
                 self._token = _current.set(self)

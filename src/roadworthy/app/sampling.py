@@ -23,12 +23,22 @@ SKIP = 0xFFFF
 
 SHIFT = 56
 LONGEST_NS = (1 << SHIFT) - 1
+SKIPPED = SKIP << SHIFT
+"""What the duration of a run that sampling passes over has at least, and of no other."""
 
 on = False
 """Whether not every run is recorded."""
 
 every = 1
 """One of how many runs is recorded; 0 for none."""
+
+chosen = b"\0"
+"""Which of the next runs are: one of ``every`` in a row, at a place that was drawn.
+
+Were it each n-th, a program that does two things in turns would be seen doing only one of them.
+"""
+
+DRAWN = 8192
 
 slow_ns = SLOW_NS
 """From which duration on an operation is told of by itself."""
@@ -44,10 +54,14 @@ _now = monotonic_ns
 def tick(begun: int) -> int:
     """Weigh a run while sampling is on: returns the start stamp less the weight in the bits above 2^56."""
     try:
+        if begun > next_poll:
+            look(begun)
         if every == 1:
             return begun
-        weight = every if every > 0 and turn() % every == 0 else SKIP
-        return begun - (weight << SHIFT)
+        table = chosen
+        if table[turn() % len(table)]:
+            return begun - (every << SHIFT)
+        return begun - SKIPPED
     except Exception as error:
         if guard.failed("operation.tick", error):
             raise
@@ -68,9 +82,13 @@ def look(now: int) -> None:
 
 def tune(value: dict[str, Any]) -> None:
     """Take over what the control page says: the sample rate of operations and when one counts as slow."""
-    global every, on, slow_ns  # noqa: PLW0603 - one clockwork per process
+    global chosen, every, on, slow_ns  # noqa: PLW0603 - one clockwork per process
     rate = (value.get("sampling") or {}).get("performance", 1.0)
     every = 1 if rate >= 1 else min(round(1 / rate), SKIP - 1) if rate > 0 else 0
+    if every > 1:
+        chosen = _drawn(every)
+    elif not every:
+        chosen = b"\0"
     on = every != 1
     for switch in _switches:
         switch(on)
@@ -81,6 +99,16 @@ def tune(value: dict[str, Any]) -> None:
     if arena is not None:
         flags = arena.flags & ~FLAG_SAMPLED
         arena.set_flags(flags | FLAG_SAMPLED if on else flags)
+
+
+def _drawn(every: int) -> bytes:
+    from _random import Random  # `random` takes milliseconds
+
+    draw = Random()
+    table = bytearray(every * max(1, DRAWN // every))
+    for block in range(0, len(table), every):
+        table[block + int(draw.random() * every)] = 1
+    return bytes(table)
 
 
 page.follow("operations", tune)

@@ -27,7 +27,9 @@ else:
     FunctionType = type(lambda: None)  # as in types
 
 _VARARGS, _VARKEYWORDS, _GENERATOR, _COROUTINE, _ITERABLE, _ASYNC_GENERATOR = 0x04, 0x08, 0x20, 0x80, 0x100, 0x200
-_USED = frozenset({"_now", "on", "tick", "Exception", "BaseException", "GeneratorExit", "StopAsyncIteration"})
+_USED = frozenset(
+    {"_now", "on", "tick", "SKIPPED", "Exception", "BaseException", "GeneratorExit", "StopAsyncIteration"}
+)
 _COPIED = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__", "__type_params__")
 
 _BEGIN = """\
@@ -45,7 +47,7 @@ _END = """\
                 if _rw_n > _rw_top:
                     _rw_top = _rw_n
                     _rw_higher(_rw_n)
-            else:
+            elif _rw_n < SKIPPED:
                 _rw_slow(_rw_n)
         except Exception as _rw_e:
             if _rw_trouble(_rw_e):

@@ -327,3 +327,70 @@ def test_sum_and_maximum_are_those_of_the_calls(seen, clock):
         work(took)
     (series,) = [found for found in seen._series() if found.name == "timed.sum"]
     assert (series.sum, series.max) == (10_007_000, 10_000_000)
+
+
+@pytest.fixture
+def tuned():
+    yield sampling.tune
+    sampling.tune({})
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(0.1, 1900), (0.5, 1900), (1.0, 1900), (0.0, 0)])
+def test_sampled_calls_estimate_the_whole_and_failures_are_never_sampled(seen, tuned, rate, expected):
+    @rw.timed(f"timed.sampled.{rate}")
+    def call(number):
+        if number % 20 == 0:
+            raise KeyError
+        return number
+
+    tuned({"sampling": {"performance": rate}})
+    returned = 0
+    for number in range(1, 2001):
+        try:
+            returned += call(number) == number
+        except KeyError:
+            continue
+    assert returned == 1900
+    failed = seen.count(f"timed.sampled.{rate}", error__type="KeyError")
+    assert failed == 100
+    # One in twenty of 200 drawn runs fails and does not count here: a standard deviation of 31, weighted by ten.
+    assert seen.count(f"timed.sampled.{rate}") - failed == pytest.approx(expected, abs=250)
+
+
+@pytest.mark.parametrize("every", [2, 10])
+def test_what_takes_turns_is_sampled_alike(seen, tuned, every):
+    @rw.timed("timed.tick")
+    def one():
+        pass
+
+    @rw.timed("timed.tock")
+    def other():
+        pass
+
+    tuned({"sampling": {"performance": 1 / every}})
+    for _ in range(2000):
+        one()
+        other()
+    ticks, tocks = seen.count("timed.tick"), seen.count("timed.tock")
+    assert ticks + tocks == pytest.approx(4000, abs=every)
+    assert 1000 < ticks < 3000
+
+
+@pytest.mark.parametrize("kind", ["timed", "operation"])
+def test_a_program_of_which_nothing_is_measured_still_hears_that_it_is_to_be(seen, tuned, monkeypatch, kind):
+    @rw.timed("timed.heard")
+    def call():
+        pass
+
+    def operation():
+        with rw.operation("timed.heard"):
+            pass
+
+    act = call if kind == "timed" else operation
+    act()
+    tuned({"sampling": {"performance": 0.0}})
+    monkeypatch.setattr(sampling, "next_poll", 0)
+    looked = []
+    monkeypatch.setattr(sampling, "look", looked.append)
+    act()
+    assert len(looked) == 1
