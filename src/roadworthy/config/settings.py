@@ -107,7 +107,7 @@ class Settings(BaseModel):
 
         def read() -> _Read:
             env = os.environ if environ is None else environ
-            return _read(cls, Path(path) if path is not None else None, where, env, secret_of or _secret_source())
+            return _read(cls, None if path is None else Path(path), where, env, secret_of or _secrets(environ, where))
 
         made = _made(cls, read(), read)
         _follow(made)
@@ -125,7 +125,7 @@ class Settings(BaseModel):
         """Return everything that is wrong instead of raising it; nothing is created. For deployment and preflight."""
         where = Path(root) if root is not None else Path.cwd()
         env = os.environ if environ is None else environ
-        found = _read(cls, Path(path) if path is not None else None, where, env, secret_of or _secret_source())
+        found = _read(cls, None if path is None else Path(path), where, env, secret_of or _secrets(environ, where))
         return found.issues
 
     @classmethod
@@ -408,14 +408,20 @@ def _stage(word: object) -> object:
     return PLACES.get(word, word) if isinstance(word, str) else word
 
 
-def _secret_source() -> SecretOf | None:
-    import importlib
-    import importlib.util
+def _secrets(environ: Mapping[str, str] | None, folder: Path) -> SecretOf:
+    """Return what looks secrets up: in the store that the given environment chooses, else in this process's own."""
+    from roadworthy.config import secrets
 
-    if importlib.util.find_spec("roadworthy.config.secrets") is None:
-        return None
-    found: SecretOf | None = getattr(importlib.import_module("roadworthy.config.secrets"), "secret_of", None)
-    return found
+    if environ is None:
+        return secrets.secret_of
+    opened: list[secrets.Backend] = []
+
+    def secret_of(name: str) -> Secret | None:
+        if not opened:
+            opened.append(secrets.open_backend(environ, folder=folder))
+        return opened[0].find(name)
+
+    return secret_of
 
 
 # -- one configuration a process

@@ -318,3 +318,20 @@ def test_values_are_not_assigned(tmp_path):
     found = loaded(tmp_path)
     with pytest.raises(ValueError, match="frozen"):
         found.workers = 3
+
+
+def test_secrets_come_from_the_store_that_the_given_environment_chooses(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRETS_BACKEND", "nowhere")
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    (folder / "MOVIE_TOKEN").write_text("from-the-folder")
+
+    class Guarded(Settings):
+        prefix = "MOVIE"
+        token: Annotated[Secret, Env("MOVIE_TOKEN")]
+
+    environ = {"SECRETS_BACKEND": "directory", "ROADWORTHY_SECRETS_DIRECTORY": str(folder)}
+    made = Guarded.load(root=tmp_path, environ=environ)
+    assert made.token.reveal() == "from-the-folder"
+    assert Guarded.check(root=tmp_path, environ=environ) == ()
+    assert Guarded.check(root=tmp_path, environ={"SECRETS_BACKEND": "env"}) != ()

@@ -20,10 +20,11 @@ _LOCK_PATIENCE = 0.05
 class Advice:
     """What to do about one error, and why; ``retry_after`` in seconds, ``path`` where to look instead.
 
-    ``reference`` is the error's fingerprint, to be quoted to users and found again in the summary.
+    ``reference`` is the error's fingerprint, to be quoted to users and found again in the summary. ``notes`` say what
+    the strategies did or found.
     """
 
-    __slots__ = ("action", "kind", "path", "reason", "reference", "retry_after", "severity", "strategies")
+    __slots__ = ("action", "kind", "notes", "path", "reason", "reference", "retry_after", "severity", "strategies")
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Advice:
         self.path = path
         self.reference = reference
         self.strategies = strategies
+        self.notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Advice({self.action.value}, {self.reason!r}, kind={self.kind}, retry_after={self.retry_after})"

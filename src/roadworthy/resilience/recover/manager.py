@@ -313,6 +313,7 @@ class ErrorRecoveryManager:
             retry_after=max((one.retry_after for one in repairs if one.retry_after is not None), default=None),
             path=next((one.path for one in repairs if one.path), ""),
         )  # fmt: skip
+        advice.notes = tuple(one.note for one in repairs if one.note)
         self._record(error, context, advice, now)
         return advice
 
@@ -330,6 +331,7 @@ class ErrorRecoveryManager:
             "action": advice.action.value,
             "reference": advice.reference,
             "correlation": correlation,
+            **({"done": "; ".join(advice.notes)[:500]} if advice.notes else {}),
             **({"turn": context.turn} if context.turn else {}),
             **({"frame": context.frame} if context.frame else {}),
         }

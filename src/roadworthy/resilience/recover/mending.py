@@ -6,7 +6,7 @@ import os
 
 from roadworthy.resilience import arguments
 from roadworthy.resilience.feature import feature
-from roadworthy.resilience.recover import classify
+from roadworthy.resilience.recover import classify, holders
 from roadworthy.resilience.recover.backing_off import growing, random_number
 from roadworthy.resilience.recover.repair import Repair
 from roadworthy.resilience.switch import RECOVERY
@@ -142,7 +142,10 @@ class LockedDatabase:
         self._connections[component] = connection
 
     def run(self, _error: BaseException, context: ErrorContext, tries: int, _now_ns: int) -> Repair:
-        """Set the connection's busy timeout and say when to try again; without a connection only the latter."""
+        """Set the connection's busy timeout, name who else has the file open, and say when to try again.
+
+        Without a connection only the latter.
+        """
         pause = growing(tries, 0.05, 2.0, self._jitter())
         connection = context.extra.get("connection") or self._connections.get(context.component)
         if callable(connection) and not hasattr(connection, "execute"):
@@ -150,4 +153,14 @@ class LockedDatabase:
         if connection is None or not hasattr(connection, "execute"):
             return Repair(f"wait {pause:.2f} s", retry_after=pause)
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        return Repair(f"busy timeout is {BUSY_TIMEOUT_MS} ms", repaired=True, retry_after=pause)
+        detail = f"busy timeout is {BUSY_TIMEOUT_MS} ms{_held_by(connection)}"
+        return Repair(detail, repaired=True, retry_after=pause)
+
+
+def _held_by(connection: Any) -> str:  # noqa: ANN401 - as above
+    """Return which other processes hold the connection's file open, as the end of a sentence (DBS-07)."""
+    try:
+        path = connection.execute("PRAGMA database_list").fetchone()[2]
+    except Exception:  # noqa: BLE001 - it tells somebody where to look, and mends nothing
+        return ""
+    return holders.told(path) if path else ""
