@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.arms import Disturbed
 from benchmarks.rows import Line, NotMeasured, Plan
-from benchmarks.statistics import Estimate, estimate, growth, loss, median, percentile
+from benchmarks.statistics import estimate, growth, loss, median, percentile
 
 if TYPE_CHECKING:
     from benchmarks.arms import Arm, Arms
@@ -33,6 +33,11 @@ LEAD = 0.15
 
 SHARE = 0.7
 STARTS, QUICK_STARTS = 6, 3
+"""With fewer than six the true median lies beyond all of them once in sixteen times or more: they decide nothing."""
+
+SPARE = 2
+"""More starts at the most, in the place of those in which suspending showed."""
+
 FAST, QUICK_FAST = 12, 8
 CALM, QUICK_CALM = 8, 4
 
@@ -58,22 +63,22 @@ class Start:
 def starts(plan: Plan, what: str, measure: Callable[[bool], Start]) -> list[Start]:
     """Measure some starts, every second of which begins with the attached arm (``measure(True)``).
 
-    One in which suspending showed is left out; raises NotMeasured when fewer than half are left.
+    Another one takes the place of one in which suspending showed; raises NotMeasured when there are too many of those.
     """
     number = plan.pick(STARTS, QUICK_STARTS)
     found: list[Start] = []
-    for place in range(number):
+    for _ in range(number + SPARE):
+        told = f"{what}: start {len(found) + 1} of {number}"
         try:
-            found.append(measure(place % 2 == 1))
+            found.append(measure(len(found) % 2 == 1))
         except Disturbed as error:
-            plan.say(f"{what}: start {place + 1} of {number} does not count: {error}")
+            plan.say(f"{told} does not count: {error}")
             continue
         lost_by = ", ".join(f"{100 * one:.1f}" for one in _pairwise(found[-1].fast, _rate, loss))
-        tail = 100 * grown_tail(found[-1:], 0.99)[0]
-        plan.say(f"{what}: start {place + 1} of {number}: lost, pair by pair: {lost_by} %; p99 {tail:+.1f} %")
-    if 2 * len(found) < number:
-        raise NotMeasured(f"suspending disturbed {number - len(found)} of {number} starts")
-    return found
+        plan.say(f"{told}: lost, pair by pair: {lost_by} %; p99 {100 * grown_tail(found[-1:], 0.99)[0]:+.1f} %")
+        if len(found) == number:
+            return found
+    raise NotMeasured(f"suspending disturbed {number + SPARE - len(found)} of {number + SPARE} starts")
 
 
 def in_turns(
@@ -123,16 +128,16 @@ def grown_tail(found: Sequence[Start], share: float) -> list[float]:
 def lost(what: str, found: Sequence[Start], unit: str) -> Line:
     """Return the line of the throughput at saturation: which share of it is lost when attached."""
     shares = [_pairwise(start.fast, _rate, loss) for start in found]
-    return _line(what, estimate(shares), BUDGET, _note(found, _rate, 1.0, unit))
+    return _line(what, shares, BUDGET, _note(found, _rate, 1.0, unit))
 
 
 def late(what: str, found: Sequence[Start], unit: str) -> list[Line]:
     """Return the lines of the time at the fixed rate: p99, which has a budget, and what says more about a noisy one."""
     plain = [took for start in found for one in start.calm if not one.attached for took in one.times]
     rate = median([start.rate for start in found])
-    tail = estimate([[one] for one in grown_tail(found, 0.99)])
+    tail = [[one] for one in grown_tail(found, 0.99)]
     lines = [
-        _line(f"{what}, p99", tail, BUDGET, f"{1000 * percentile(plain, 0.99):.3g} ms plain, at {rate:.0f} {unit}")
+        _line(f"{what}, p99", tail, BUDGET, f"{_three(1000 * percentile(plain, 0.99))} ms plain, at {rate:.0f} {unit}")
     ]
     for name, share in (("p99 of a second", 0.99), ("median", 0.5)):
 
@@ -168,11 +173,15 @@ def _cpu(one: Slice) -> float:
     return one.figures["cpu"]
 
 
-def _line(what: str, found: Estimate, budget: float, note: str) -> Line:
-    """Return a line that may only meet its budget if the machine was quiet enough to see a difference of that size."""
+def _line(what: str, shares: Sequence[Sequence[float]], budget: float, note: str) -> Line:
+    """Return a line that only decides about its budget on enough starts, and only meets it on a quiet machine."""
+    found = estimate(shares)
     quiet = found.high - found.low <= WIDEST and found.high > -BUDGET
-    valid = quiet or found.low > BUDGET
-    return Line(what, found, "%", budget, note if valid else f"{note}; too noisy to tell", valid)
+    if len(shares) < STARTS:
+        note, valid = f"{note}; too few starts to tell", False
+    elif not (valid := quiet or found.low > BUDGET):
+        note = f"{note}; too noisy to tell"
+    return Line(what, found, "%", budget, note, valid)
 
 
 def _note(found: Sequence[Start], figure: Callable[[Slice], float], factor: float, unit: str) -> str:
@@ -180,4 +189,8 @@ def _note(found: Sequence[Start], figure: Callable[[Slice], float], factor: floa
     plain = [[figure(one) for one in start.fast if not one.attached] for start in found]
     middle = median([value for one in plain for value in one])
     apart = median([abs(b / a - 1) for one in plain for a, b in pairwise(one)])
-    return f"{factor * middle:.3g} {unit} plain, whose turns differ by {100 * apart:.1f} % from one to the next"
+    return f"{_three(factor * middle)} {unit} plain, whose turns differ by {100 * apart:.1f} % from one to the next"
+
+
+def _three(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three figures
