@@ -9,6 +9,7 @@ benchmarks/RESULTS.md; a run of some rows writes only where --results says.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,6 +48,7 @@ def main() -> int:
     plan = Plan(quick=options.quick, beside=options.beside)
     machine = described()
     keep_off_the_program()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # ends what was started, also the suspended
     answers = [_answer(row, plan) for row in chosen]
     results = options.results or (None if options.rows else RESULTS)
     print(f"\nBudgets: {summary(answers)}; {sum(answer.took for answer in answers):.0f} s")

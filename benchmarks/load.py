@@ -1,7 +1,5 @@
 """An HTTP client that does little else than wait: closed loop for saturation, open loop at a constant rate for latency.
 
-    python -m benchmarks.load --port P --path /items/7 --closed 3 --rate 700 --open 4 --out FILE
-
 In the open loop a request has a time at which it is due, whatever the server does, and its latency counts from there: a
 server that stands still for a moment delays all that were due meanwhile (no coordinated omission). All is bounded
 by time, by the number of connections and so by the number of requests. Loopback only.
@@ -9,15 +7,10 @@ by time, by the number of connections and so by the number of requests. Loopback
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 
-from benchmarks.running import cpu_seconds
-from benchmarks.statistics import percentile
 from roadworthy._clock import monotonic
 
 HOST = "127.0.0.1"
@@ -142,45 +135,3 @@ class Load:
         """End all connections."""
         for one in self._all:
             one.close()
-
-
-async def measure(options: argparse.Namespace) -> dict[str, float | int | None]:
-    """Warm the server up, measure it in closed loop and, if a rate was given, in open loop."""
-    asking = Load()
-    reader, writer = await asyncio.open_connection(HOST, options.port)
-    writer.write(f"GET /pid HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode())
-    pid = int((await reader.read()).rpartition(b"\r\n\r\n")[2])
-    writer.close()
-    await asking.connect(options.port, options.path, options.connections)
-    found: dict[str, float | int | None] = {"pid": pid, "rate": None, "p50": None, "p99": None}
-    await asking.closed(options.warm)
-    if options.closed:
-        used = cpu_seconds(pid)
-        found["rate"] = await asking.closed(options.closed)
-        found["cpu_per_request"] = (cpu_seconds(pid) - used) / max(1, len(asking.latencies))
-    if options.open:
-        latencies = await asking.open(options.rate, options.open)
-        found["p50"], found["p99"] = percentile(latencies, 0.5), percentile(latencies, 0.99)
-    asking.close()
-    found["errors"] = asking.errors
-    return found
-
-
-def main() -> None:
-    """Measure what the command line asks for."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--path", default="/")
-    parser.add_argument("--connections", type=int, default=8)
-    parser.add_argument("--warm", type=float, default=1.0, metavar="SECONDS")
-    parser.add_argument("--closed", type=float, default=0.0, metavar="SECONDS")
-    parser.add_argument("--rate", type=float, default=0.0, metavar="PER_SECOND")
-    parser.add_argument("--open", type=float, default=0.0, metavar="SECONDS")
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    found = asyncio.run(measure(options))
-    options.out.write_text(json.dumps(found), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

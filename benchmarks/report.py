@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from benchmarks.rows import Line, Plan, Row
 
 REPEAT = (
-    "Repeat it on a quiet machine: `make bench` (about ten minutes), `make bench ARGS=--quick`, or some rows: "
+    "Repeat it on a quiet machine: `make bench` (about twenty minutes), `make bench ARGS=--quick`, or some rows: "
     '`make bench ARGS="timed web"`. How it is measured and what that cannot show: '
     "[docs/benchmarks.md](../docs/benchmarks.md)."
 )

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,10 @@ PROGRAM_CPU = 0
 CLIENT_CPU = 1
 CPUS = os.sched_getaffinity(0)
 """What this process was given when it started, before it keeps itself off the program's."""
+
+
+_PROCESS_TIME = 2
+"""Linux: the low bits of the clock of another process's CPU time, above which its inverted pid stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +176,14 @@ def probe(argv: Sequence[str], *, name: str = "", within: float = 120.0) -> Any:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time that a process has used, of its own and in the kernel; raises NotMeasured when it is gone."""
+    """Return the CPU time that a process has used, of its own and in the kernel; raises NotMeasured when it is gone.
+
+    It is read from the process's own clock, to the nanosecond: /proc counts in hundredths, one per cent of a second.
+    """
     try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()
+        return time.clock_gettime(~pid << 3 | _PROCESS_TIME)
     except OSError:
         raise NotMeasured(f"process {pid} ended during the measurement") from None
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_bytes(pid: int) -> int:

@@ -3,64 +3,53 @@
 Two weights of request: one of examples/reports (a list from its database, behind its policies), which is what a budget
 in per cent is about; and one that does so little (0.3 ms) that the cost of watching a request shows.
 
-Each arm is a start of its own: warm up, closed loop for the throughput, open loop at 70 % of the plain saturation for
-p99. The client has a CPU of its own. Which CPU keeper and agent use is the plan's `beside`.
+This process is the client of both arms and has a CPU of its own: closed loop for the throughput, then open loop at 70 %
+of what the plain arm just reached. Which CPU keeper and agent use is the plan's `beside`.
 """
 
 from __future__ import annotations
 
-import json
+import asyncio
 import os
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from benchmarks.load import HOST
+from benchmarks.arms import Arm, Command, both
+from benchmarks.load import HOST, Load
 from benchmarks.rows import Line, NotMeasured, Plan, Row
-from benchmarks.running import (
-    CLIENT_CPU,
-    ROOT,
-    Running,
-    application,
-    arranged,
-    cpu_seconds,
-    finish,
-    pinned,
-    python,
-    running,
-    set_free,
-    wait_until,
-)
-from benchmarks.statistics import estimate
-from benchmarks.whole import SETTLE, Figures, grown, lost, pairs
-from roadworthy._clock import monotonic, sleep
+from benchmarks.running import ROOT, application, python
+from benchmarks.whole import LEAD, SHARE, SLICE, Slice, Start, dearer, in_turns, late, lost, starts, taken_beside
+from roadworthy._clock import monotonic
 
-SHARE = 0.7
 CONNECTIONS = 8
+WARM = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """An application, the path that is asked for, options of uvicorn's, and the program's environment."""
+    """An application, the path that is asked for, options of uvicorn's, and the environment of each arm."""
 
     app: str
     path: str
     options: Sequence[str] = ()
-    environ: Mapping[str, str] = field(default_factory=dict)
+    environ: Callable[[str], Mapping[str, str]] = lambda _: {}
 
 
 def reports(plan: Plan) -> list[Line]:
     """Measure the list of examples/reports, a service as people run one, with its policies in both arms."""
     with tempfile.TemporaryDirectory(prefix="roadworthy-bench-") as made:
-        environ = {
-            "REPORTS_DATABASE": f"sqlite:///{made}/reports.db",
-            "REPORTS_SPOOL": f"{made}/spool",
-        }
-        prepare = [python(), "-m", "benchmarks.programs.reports", environ["REPORTS_DATABASE"]]
-        subprocess.run(prepare, check=True, cwd=ROOT, env={**os.environ, **environ})
-        return _measure(plan, "reports", Served("benchmarks.programs.reports_app:app", "/reports", (), environ))
+
+        def environ(arm: str) -> dict[str, str]:
+            """Give each arm a database of its own: one that is suspended may hold a lock."""
+            return {"REPORTS_DATABASE": f"sqlite:///{made}/{arm}.db", "REPORTS_SPOOL": f"{made}/{arm}"}
+
+        for arm in ("plain", "attached"):
+            prepare = [python(), "-m", "benchmarks.programs.reports", environ(arm)["REPORTS_DATABASE"]]
+            subprocess.run(prepare, check=True, cwd=ROOT, env={**os.environ, **environ(arm)})
+        return _measure(plan, "reports", Served("reports.app:app", "/reports", ("--app-dir", "examples"), environ))
 
 
 def web(plan: Plan) -> list[Line]:
@@ -74,59 +63,53 @@ def web_minimal(plan: Plan) -> list[Line]:
 
 
 def _measure(plan: Plan, what: str, served: Served) -> list[Line]:
-    plan.say(f"{what}: how fast it goes")
-    seconds = plan.pick(3, 1)
-    full = _one(served, rate=0.0, closed=seconds, opened=0, attached=False, beside=plan.beside)["rate"]
-    rate = SHARE * full
-    calm = plan.pick(4, 2)
-    plain, attached = pairs(
-        plan,
-        what,
-        lambda under: _one(served, rate=rate, closed=seconds, opened=calm, attached=under, beside=plan.beside),
-    )
+    found = starts(plan, what, lambda attached_first: _start(plan, served, attached_first=attached_first))
     return [
-        lost(
-            f"{what}: requests/s lost at saturation ({CONNECTIONS} connections)", "rate", plain, attached, "requests/s"
-        ),
-        grown(f"{what}: p99 at {rate:.0f} requests/s", "p99", plain, attached, "ms"),
-        grown(f"{what}: median at {rate:.0f} requests/s", "p50", plain, attached, "ms", budget=None),
-        grown(f"{what}: CPU time a request, in the program", "cpu_per_request", plain, attached, "ms", budget=None),
-        Line(f"{what}: keeper and agent, share of a core", estimate([[one["beside"] for one in attached]]), "%"),
+        lost(f"{what}: requests/s lost at saturation ({CONNECTIONS} connections)", found, "requests/s"),
+        *late(f"{what}: latency at {SHARE:.0%} of saturation", found, "requests/s"),
+        dearer(f"{what}: CPU time a request, in the program", found),
+        taken_beside(f"{what}: keeper and agent, share of a core", found),
     ]
 
 
-def _one(served: Served, *, rate: float, closed: float, opened: float, attached: bool, beside: str) -> Figures:
-    """Start the server, load it, end it; raises NotMeasured when a single request failed."""
-    port = _free_port()
+def _start(plan: Plan, served: Served, *, attached_first: bool) -> Start:
+    """Start both servers, load them in turns and end them; raises NotMeasured when a single request failed."""
+    ports = {"plain": _free_port(), "attached": _free_port()}
+    plain, attached = (_command(served, arm, port) for arm, port in ports.items())
+    with both(application("web"), plain, attached, beside=plan.beside) as arms, asyncio.Runner() as client:
+        loads = {False: Load(), True: Load()}
+
+        def fast(arm: Arm, lead: float = LEAD, seconds: float = SLICE) -> Slice:
+            load = loads[arm.attached]
+            client.run(load.closed(lead))
+            began, before = monotonic(), arm.used()
+            rate = client.run(load.closed(seconds))
+            took, after = monotonic() - began, arm.used()
+            cpu = (after[0] - before[0]) / max(1, len(load.latencies))
+            return Slice(arm.attached, {"rate": rate, "cpu": cpu, "beside": (after[1] - before[1]) / took})
+
+        def calm(arm: Arm, rate: float) -> Slice:
+            load = loads[arm.attached]
+            client.run(load.open(rate, LEAD))
+            return Slice(arm.attached, {}, client.run(load.open(rate, SLICE)))
+
+        for under, port in zip((False, True), ports.values(), strict=True):
+            arm = arms.turn(attached=under)
+            client.run(loads[under].connect(port, served.path, CONNECTIONS))
+            fast(arm, WARM, 0.0)
+        found = in_turns(plan, arms, fast, calm, attached_first=attached_first)
+        failed = sum(load.errors for load in loads.values())
+        for load in loads.values():
+            load.close()
+    if failed:
+        raise NotMeasured(f"{failed} requests failed")
+    return found
+
+
+def _command(served: Served, arm: str, port: int) -> Command:
     argv = [python(), "-m", "uvicorn", served.app, "--host", HOST, "--port", str(port), *served.options]
-    name = application("web") if attached else ""
-    environ = dict(served.environ) | ({} if attached else {"ROADWORTHY_ENABLED": "0"})
-    with running(arranged(argv, name=name), name=name, environ=environ) as server:
-        wait_until("it listens", lambda: _listens(port), server)
-        if attached:
-            up = set_free if beside == "free" else Running.said_by_agent
-            wait_until("the agent is up", lambda: bool(up(server)), server)
-        sleep(SETTLE)
-        out = server.folder / "load.json"
-        sizes = ["--path", served.path, "--connections", str(CONNECTIONS), "--closed", str(closed)]
-        if opened:
-            sizes += ["--rate", str(rate), "--open", str(opened)]
-        client = [python(), "-m", "benchmarks.load", "--port", str(port), *sizes, "--out", str(out)]
-        began, used = monotonic(), _used_beside(server)
-        with running(pinned(CLIENT_CPU, client)) as load:
-            finish(load, 60)
-        share = (_used_beside(server) - used) / (monotonic() - began)
-        found: dict[str, float | None] = json.loads(out.read_bytes())
-    if found["errors"]:
-        raise NotMeasured(f"{found['errors']} requests failed, attached: {attached}")
-    found["beside"] = share
-    return {name: value for name, value in found.items() if value is not None and name not in {"pid", "errors"}}
-
-
-def _used_beside(server: Running) -> float:
-    """Return the CPU time that keeper and agent have used; nothing for a plain program, which has none."""
-    pids = (server.said_by_keeper().get("pid"), server.said_by_agent().get("pid"))
-    return sum(cpu_seconds(int(pid)) for pid in pids if pid is not None)
+    argv += ["--timeout-keep-alive", "60"]  # a suspended server must not find its connections too old
+    return Command(argv, lambda: _listens(port), served.environ(arm))
 
 
 def _listens(port: int) -> bool:

@@ -1,11 +1,13 @@
 """The movie with a stopwatch: `examples/movie` as it is, with its faults and its sleep handed in.
 
-python -m benchmarks.programs.film --fps 900 --seconds 4 --go FILE --out FILE
+python -m benchmarks.programs.film --folder FOLDER
 
-It plays until the file GO is there: what is measured is a program that runs, not one that starts while an agent starts
-beside it. Then as many frames as it can, then frames at a fixed rate, for as many seconds each. A frame begins where
-the loop looks for faults and ends where it goes to sleep; one that is too late to sleep ends where the next one begins.
-Writes {"fps", "cpu_per_frame", "p50", "p99": seconds, "frames"}; without --go it measures at once, the first two only.
+It writes below the folder, connects to the Unix socket "ask" in it and plays what it is asked for, one line of JSON at
+a time: {"frames": N, "fps": 0} plays as many more frames of a first film as fast as they go; with another rate, of a
+second film at that rate. In between it waits. Both begin with their first scene and turn as often as in the example, so
+that two programs that are asked for the same play the same frames. A frame begins where the loop looks for faults and
+ends where it goes to sleep; one that is too late to sleep ends where the next one begins. Answers {"seconds", "cpu":
+seconds of all threads, "took": seconds of each frame}; ends when the socket does.
 """
 
 from __future__ import annotations
@@ -14,14 +16,13 @@ import argparse
 import json
 import logging
 import os
+import socket
 import sys
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import roadworthy as rw
-from benchmarks.statistics import percentile
 from roadworthy._clock import monotonic, sleep
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
@@ -29,9 +30,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 from movie import config
 from movie.main import Film
 from movie.misbehave import Faults
-
-STEP = 0.25
-"""Seconds of frames between two looks whether the measurement may begin, or is over."""
 
 
 class Stopwatch(Faults):
@@ -50,64 +48,54 @@ class Stopwatch(Faults):
             self.took.append(now - self.began)
         self.began = 0.0
 
-    def anew(self) -> None:
-        """Forget what was noted."""
-        self.took.clear()
-        self.began = 0.0
+    def rest(self, seconds: float) -> None:
+        """Sleep as the film asks; the frame under way has ended."""
+        self.finished(monotonic())
+        sleep(seconds)
 
     began = 0.0
     took: list[float]
 
 
-def uncapped(film: Film, seconds: float, fps: float) -> tuple[float, float]:
-    """Play as fast as it goes for about so many seconds; return frames a second and CPU seconds a frame."""
-    first, begun, used = film.frame, monotonic(), time.process_time()
-    while (took := monotonic() - begun) < seconds or film.frame == first:
-        film.run(film.frame + max(1, int(STEP * fps)), capped=False)
-    took, used = monotonic() - begun, time.process_time() - used
-    return (film.frame - first) / took, used / (film.frame - first)
+def play(film: Film, watch: Stopwatch, frames: int, *, capped: bool) -> dict[str, float | list[float]]:
+    """Play so many frames more; return how long that took, the CPU time, and the time of each frame."""
+    watch.took, watch.began = [], 0.0
+    begun, used = monotonic(), time.process_time()
+    film.run(film.frame + frames, capped=capped)
+    ended = monotonic()
+    watch.finished(ended)
+    return {"seconds": ended - begun, "cpu": time.process_time() - used, "took": watch.took}
 
 
 def main() -> None:
-    """Play for as long as the command line asks."""
+    """Play what is asked for until nobody asks any more."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--fps", type=int, required=True)
-    parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--go", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, required=True)
     options = parser.parse_args()
     logging.basicConfig(level="INFO", format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    settings = replace(config.load(os.environ), target_fps=options.fps)
+    settings = config.load(os.environ)
     rw.start("movie")
-    found: dict[str, float] = {}
-    with tempfile.TemporaryDirectory(prefix="roadworthy-bench-") as made:
-        watch = Stopwatch(Path(made, "misbehave"))
-        watch.took = []
+    films: dict[int, Film] = {}
+    watch = Stopwatch(options.folder / "misbehave")
 
-        def rest(seconds: float) -> None:
-            watch.finished(monotonic())
-            sleep(seconds)
+    def film(fps: int) -> Film:
+        if fps not in films:
+            rate = fps or settings.target_fps
+            as_often = settings.turn_seconds * settings.target_fps / rate
+            paced = replace(settings, target_fps=rate, turn_seconds=as_often)
+            films[fps] = Film(paced, options.folder / str(fps), watch, sleep=watch.rest)
+        return films[fps]
 
-        def film(name: str) -> Film:
-            return Film(settings, Path(made, name), watch, sleep=rest)
-
-        some = max(1, int(STEP * options.fps))
-        warm = film("warm")
-        rw.startup.ready()
-        warm.run(some)
-        while options.go is not None and not options.go.exists():
-            warm.run(warm.frame + some)
-        fast = film("fast")  # from its first scene: every start measures the same frames
-        fast.run(some)
-        found["fps"], found["cpu_per_frame"] = uncapped(fast, options.seconds, options.fps)
-        if options.go is not None:
-            calm = film("calm")
-            calm.run(some)
-            watch.anew()
-            calm.run(calm.frame + int(options.seconds * options.fps))
-            took = watch.took
-            found |= {"p50": percentile(took, 0.5), "p99": percentile(took, 0.99), "frames": len(took)}
-    options.out.write_text(json.dumps(found), encoding="utf-8")
+    film(0)
+    rw.startup.ready()
+    with socket.socket(socket.AF_UNIX) as end:
+        end.connect(str(options.folder / "ask"))
+        with end.makefile("rw", encoding="utf-8") as lines:
+            for line in lines:
+                asked = json.loads(line)
+                fps = asked["fps"]
+                lines.write(json.dumps(play(film(fps), watch, asked["frames"], capped=fps > 0)) + "\n")
+                lines.flush()
 
 
 if __name__ == "__main__":

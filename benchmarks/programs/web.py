@@ -5,7 +5,6 @@ uvicorn benchmarks.programs.web:app
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -39,9 +38,4 @@ async def nothing(_: Request) -> PlainTextResponse:
     return PlainTextResponse("ok")
 
 
-async def pid(_: Request) -> PlainTextResponse:
-    """Say which process answers, so that its CPU time can be read."""
-    return PlainTextResponse(str(os.getpid()))
-
-
-app = Starlette(routes=[Route("/", nothing), Route("/items/{number:int}", item), Route("/pid", pid)])
+app = Starlette(routes=[Route("/", nothing), Route("/items/{number:int}", item)])
