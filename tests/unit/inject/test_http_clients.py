@@ -8,6 +8,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import aiohttp
+import aiohttp.web
 import httpx
 import pytest
 import urllib3
@@ -354,6 +355,33 @@ def test_what_aiohttp_says_to_a_proxy_is_part_of_the_attempt(arena, outside):
     asyncio.run(main())
     assert calls(arena) == {("GET", None, "ClientHttpProxyError"): 1, ("GET", None, "ValueError"): 1}
     assert traffic(arena) == (None, None)
+
+
+def test_a_websocket_of_aiohttp_is_a_request_whose_messages_do_not_count(arena):
+    async def echo(request):
+        socket = aiohttp.web.WebSocketResponse()
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_str(message.data)
+        return socket
+
+    async def main():
+        application = aiohttp.web.Application()
+        application.router.add_get("/", echo)
+        runner = aiohttp.web.AppRunner(application)
+        await runner.setup()
+        await aiohttp.web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+        async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
+            await socket.send_str("m" * 5000)
+            assert await socket.receive_str() == "m" * 5000
+        await runner.cleanup()
+
+    asyncio.run(main())
+    assert calls(arena) == {("GET", "101", None): 1}
+    sent, received = traffic(arena)
+    assert sent < 1000
+    assert not received
 
 
 def test_a_middleware_of_aiohttp_that_asks_again_makes_calls_of_its_own(arena, outside):
