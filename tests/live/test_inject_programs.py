@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from live.inject_env import PACKAGE, Host, get, wait_until
+from live.inject_env import PACKAGE, ROOT, Host, get, wait_until
+from unit.inject.outside import Outside
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(120)]
 
@@ -25,6 +27,7 @@ OLD = [
     for version in ("2.7", "3.6", "3.7", "3.8", "3.9", "3.10")
     for path in sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"))[:1]
 ]
+WAYS = ("transmit", "receive")
 
 
 @pytest.fixture
@@ -290,6 +293,35 @@ def test_urllib_and_sqlite_are_measured_and_nothing_of_a_statement_is_kept(host,
     assert host.count("db.client.operation.duration", db__operation__name="INSERT") == 1
     assert host.count("db.client.operation.duration", db__operation__name="COMMIT") == 1
     assert not any(b"topsecret" in path.read_bytes() for path in host.arenas.glob("*.arena"))
+    assert host.internal_errors() == 0
+
+
+def test_outside_services_see_the_calls_bytes_and_identifiers_that_we_count(host):
+    names = ("http.client", "requests", "httpx", "httpx async", "aiohttp")
+    code = (
+        "import sys\n"
+        "sys.path.insert(0, sys.argv[1])\n"
+        "from asking import CLIENTS, parts\n"
+        "from roadworthy.log import CorrelationContext\n"
+        "for name, base in zip(sys.argv[2::2], sys.argv[3::2]):\n"
+        "    with CorrelationContext('for ' + name):\n"
+        "        CLIENTS[name](base, [\n"
+        "            ('GET', '/chunked', None, {}), ('GET', '/packed', None, {}), ('GET', '/missing', None, {}),\n"
+        "            ('POST', '/take', b'c' * 5000, {}), ('POST', '/take', parts, {}),\n"
+        "        ])\n"
+    )
+    with contextlib.ExitStack() as stack:
+        services = {name: stack.enter_context(Outside(f"127.0.0.{n}")) for n, name in enumerate(names, 2)}
+        asked = [part for name, service in services.items() for part in (name, service.base)]
+        assert host.run("-c", code, ROOT / "tests" / "unit" / "inject", *asked) == 0, host.err()
+    for name, service in services.items():
+        at = service.server.server_address[0]
+        assert host.count("http.client.request.duration", server__address=at) == len(service.asked) == 5, name
+        assert host.count("http.client.request.duration", server__address=at, error__type="404") == 1, name
+        counted = {way: host.count("http.client.io", server__address=at, network__io__direction=way) for way in WAYS}
+        marks = service.marks if "httpx" in name else 0
+        assert counted == {"transmit": service.taken - marks, "receive": service.given}, name
+        assert {said["x-request-id"] for _, _, said, _ in service.asked} == {f"for {name}"}
     assert host.internal_errors() == 0
 
 

@@ -30,6 +30,14 @@ def _object(**fields: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": fields, "required": list(fields)}
 
 
+_OUTSIDE: Final = _object(
+    host={"type": "string"},
+    calls={"type": "integer"},
+    failures={"type": "integer"},
+    sent_bytes={"type": ["integer", "null"]},
+    received_bytes={"type": ["integer", "null"]},
+    per_second=NUMBER,
+)
 _TARGET: Final = _object(percent=NUMBER, target={"type": "number"}, met={"type": ["boolean", "null"]})
 
 SCHEMAS: Final[dict[str, dict[str, Any]]] = {
@@ -49,6 +57,7 @@ SCHEMAS: Final[dict[str, dict[str, Any]]] = {
         system=_of("System"),
         targets={"type": "object", "additionalProperties": _TARGET},
         cache_hit_rates={"type": "object", "additionalProperties": {"type": "number"}},
+        outside=_list(_OUTSIDE),
     ),
     "ErrorsSummary": _object(
         total={"type": "integer"},

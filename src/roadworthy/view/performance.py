@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from roadworthy.types import Kind
-from roadworthy.view import resilience
+from roadworthy.view import outside, resilience
 from roadworthy.view.health import stamp
 from roadworthy.view.snapshot import plain
 from roadworthy.watch.bottlenecks import bottlenecks, hints, memory_impact
@@ -31,7 +31,7 @@ Frequency = Callable[[str], Iterable[tuple[float, int]]]
 
 
 def resources_now(snapshot: Snapshot) -> dict[str, Any]:
-    """Return what the program, each worker and the host use now."""
+    """Return what the program, each worker and the host use now, and what is exchanged with outside services."""
     return {
         "timestamp": stamp(snapshot.at),
         "program": plain(snapshot.resources),
@@ -39,6 +39,7 @@ def resources_now(snapshot: Snapshot) -> dict[str, Any]:
         "system": plain(snapshot.system),
         "targets": targets(snapshot),
         "cache_hit_rates": caches(snapshot.series),
+        "outside": outside.services(snapshot),
     }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from roadworthy.types import Kind, Series, System
-from roadworthy.view import performance, report
+from roadworthy.types import Histogram, Kind, Operation, Series, System
+from roadworthy.view import outside, performance, report
 from unit.view.snapshots import quiet, troubled
 
 
@@ -42,6 +42,51 @@ def test_the_report_says_what_moved_against_the_baseline():
 def test_operating_targets_are_met_missed_or_unknown():
     found = performance.targets(quiet(system=System(cpu_percent=75.0, memory_percent=20.0)))
     assert {name: one["met"] for name, one in found.items()} == {"cpu": False, "memory": True, "disk": None}
+
+
+def called(host, method, calls, **labels):
+    said = (("http.request.method", method), ("server.address", host), *labels.items())
+    return Series("http.client.request.duration", Kind.HISTOGRAM, said, "s", histogram=Histogram({3: calls}, 1.0, 1.0))
+
+
+def exchanged(host, direction, number):
+    said = (("network.io.direction", direction), ("server.address", host))
+    return Series("http.client.io", Kind.COUNTER, said, "By", value=number)
+
+
+def test_outside_services_come_with_the_largest_traffic_first_and_what_is_not_known_is_none():
+    def rated(name, rate):
+        return Operation(name, 1, 0, 0, rate, None, None, None, None, None, None, None, None)
+
+    told = performance.resources_now(
+        quiet(
+            series=(
+                called("pay.example", "GET", 5),
+                called("pay.example", "POST", 2, **{"error.type": "ConnectError"}),
+                called("mail.example", "POST", 9),
+                called("old.example", "GET", 1, **{"http.response.status_code": "503"}),
+                exchanged("pay.example", "transmit", 700.0),
+                exchanged("pay.example", "receive", 90_000.0),
+                exchanged("pay.example", "sideways", 1.0),
+                exchanged("mail.example", "transmit", 4096.0),
+                exchanged("tunnel.example", "transmit", 0.0),
+                exchanged("unset.example", "transmit", None),
+            ),
+            operations=(rated("GET to pay.example", 0.5), rated("POST to pay.example", 0.25), rated("GET to x", 9.0)),
+        )
+    )["outside"]
+    names = ("host", "calls", "failures", "sent_bytes", "received_bytes", "per_second")
+    assert [tuple(row[name] for name in names) for row in told] == [
+        ("pay.example", 7, 2, 700, 90_000, 0.75),
+        ("mail.example", 9, 0, 4096, None, None),
+        ("old.example", 1, 1, None, None, None),
+        ("tunnel.example", 0, 0, 0, None, None),
+    ]
+
+
+def test_of_outside_services_the_fifty_with_the_most_traffic_are_told():
+    told = outside.services(quiet(series=tuple(exchanged(f"host-{n}", "receive", float(n)) for n in range(200))))
+    assert [row["received_bytes"] for row in told] == list(range(199, 149, -1))
 
 
 def test_cache_hit_rates_come_from_gauges_and_from_pairs_of_counters():

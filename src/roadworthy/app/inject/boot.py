@@ -48,6 +48,9 @@ TABLE: tuple[tuple[str, str, str], ...] = (
     ("aiohttp.web_ws", "integrations.aiohttp", "install_websocket"),
     ("sqlite3.dbapi2", "integrations.sqlite", "install"),
     ("http.client", "integrations.http_client", "install"),
+    ("httpx", "integrations.httpx_client", "install"),
+    ("httpx2", "integrations.httpx_client", "install"),
+    ("aiohttp", "integrations.aiohttp_client", "install"),
     ("socket", "inject.sockets", "install"),
     ("subprocess", "inject.sockets", "install_subprocess"),
 )
