@@ -217,6 +217,37 @@ def test_a_reload_that_was_asked_for_while_the_agent_was_away_is_told_to_the_nex
     assert len(kept.told("asked")) == 1, "what was done is not asked for again"
 
 
+LATE = """
+import json, os, socket, sys, time
+place, keeper = sys.argv[1], socket.socket(fileno=int(os.environ["ROADWORTHY_KEEPER_FD"]))
+if not os.path.exists(place + "/up"):  # the first: acts, hears nothing more, and is killed
+    open(place + "/up", "w").close()
+    while not os.path.exists(place + "/go"):
+        time.sleep(0.005)
+    keeper.send(json.dumps({"do": "stop", "slot": 9, "generation": 9, "signal": 15, "grace": 1}).encode())
+    keeper.send(json.dumps({"do": "say", "text": "it was done"}).encode())
+    open(place + "/sent", "w").close()
+    time.sleep(600)
+log = open(place + "/told.jsonl", "a")
+while data := keeper.recv(65536):
+    print(data.decode(), file=log, flush=True)
+"""
+
+
+def test_what_an_agent_did_just_before_a_reload_was_asked_for_is_no_answer_to_it(keep, tmp_path):
+    kept = keep(SLEEP, argv=(PY, "-c", LATE, str(tmp_path / "k0")))
+    agent = kept.agent()
+    wait_for((kept.home / "up").exists)
+    os.kill(kept.process.pid, signal.SIGSTOP)  # so that it finds both when it goes on
+    (kept.home / "go").touch()
+    wait_for((kept.home / "sent").exists)
+    kept.process.send_signal(signal.SIGHUP)
+    os.kill(kept.process.pid, signal.SIGCONT)
+    wait_for(lambda: b"it was done" in kept.err.read_bytes())
+    os.kill(agent, signal.SIGKILL)
+    wait_for(lambda: [one["what"] for one in kept.told("asked")] == ["reload"], what="the next agent is told")
+
+
 def test_an_agent_that_hangs_is_replaced_and_the_program_is_unharmed(keep):
     silent = (
         "import os, socket, time; keeper = socket.socket(fileno=int(os.environ['ROADWORTHY_KEEPER_FD']));"
