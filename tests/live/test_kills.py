@@ -20,6 +20,8 @@ from support.running import Running, wait_for
 pytestmark = pytest.mark.live
 
 PY = sys.executable
+PAUSE = 0.03
+"""Seconds between two steps of a thread: an arena keeps 1024 events, and an agent may take some seconds to come up."""
 
 
 def ready(snapshot, *but):
@@ -32,7 +34,7 @@ def test_kills_at_random_instants_are_noticed_and_made_good_and_nothing_acknowle
     chance = random.Random(os.environ.get("ROADWORTHY_SEED") or None)  # noqa: S311 - instants, not secrets
     with (
         Truth(tmp_path / "truth") as truth,
-        Running(tmp_path / "home", truth.program, options=["--workers", "2"]) as run,
+        Running(tmp_path / "home", truth.command(PAUSE), options=["--workers", "2"]) as run,
     ):
         run.agent()
         run.until(ready, "both workers are ready")
