@@ -23,6 +23,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from support.pace import Pace
+
 CI = os.environ.get("ROADWORTHY_CI") == "1"
 
 os.environ.pop("COLUMNS", None)  # pytest-xdist tells its workers a width; what is tested finds out by itself
@@ -82,6 +84,13 @@ def runtime_home(tmp_path_factory):
         del os.environ["ROADWORTHY_HOME"]
     else:
         os.environ["ROADWORTHY_HOME"] = before
+
+
+@pytest.fixture
+def pace():
+    """How much time the machine took from this test; see :mod:`support.pace`."""
+    with Pace() as watching:
+        yield watching
 
 
 @pytest.fixture(scope="session")

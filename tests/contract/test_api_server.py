@@ -24,7 +24,7 @@ def make(source=None, **settings):
     return Server(made, token=TOKEN, public=PUBLIC, **{"port": 0, **settings})
 
 
-async def until(holds, deadline=10):
+async def until(holds, deadline=60):
     async with asyncio.timeout(deadline):
         while not holds():  # noqa: ASYNC110 - what is asked for has no event of its own
             await asyncio.sleep(0.01)

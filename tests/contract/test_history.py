@@ -251,7 +251,7 @@ def test_agents_that_share_a_database_see_each_its_own(postgres, tmp_path):
     other.close()
 
 
-def test_a_database_that_is_away_is_told_and_nothing_is_lost(service, tmp_path):
+def test_a_database_that_is_away_is_told_and_nothing_is_lost(service, tmp_path, pace):
     with Postgres(service("postgresql")) as server:
         history = opened(server, tmp_path / "history")
         fill(history, 61, a=lambda s: s)
@@ -266,7 +266,7 @@ def test_a_database_that_is_away_is_told_and_nothing_is_lost(service, tmp_path):
                 history.append(BASE + second, {"a": float(second)})
             except Unavailable as error:
                 told.append((error.what, len(list(frames(error)))))
-            assert time.monotonic() - began < 2.0
+            assert pace.spent(began) < 2.0
 
         for second in range(61, 130):
             keep(second)

@@ -104,13 +104,13 @@ def test_a_breaker_is_forced_open_with_a_reason_and_reset_from_the_page(page, gu
     policy.get_by_role("button", name="force open").click()
     answer(page, "force open", "maintenance")
     playwright.expect(page.locator(".toast")).to_contain_text("Force db: held, forced open")
-    playwright.expect(policy.locator(".pill")).to_have_text("forced open", timeout=10_000)
+    playwright.expect(policy.locator(".pill")).to_have_text("forced open", timeout=30_000)
     playwright.expect(policy).to_contain_text("maintenance")
     guarded.until_seen(lambda seen: seen["last"] == "BreakerOpen", "the program's calls are rejected")
-    playwright.expect(page.locator("#verdict .word")).to_have_text("degraded", timeout=10_000)
+    playwright.expect(page.locator("#verdict .word")).to_have_text("degraded", timeout=30_000)
     policy.get_by_role("button", name="reset").click()
     answer(page, "reset")
-    playwright.expect(policy.locator(".pill")).to_have_text("closed", timeout=10_000)
+    playwright.expect(policy.locator(".pill")).to_have_text("closed", timeout=30_000)
     guarded.until_seen(lambda seen: seen["last"] == "ok", "calls pass again")
     actors = {json.loads(line)["actor"] for line in (guarded.state_dir / "audit.jsonl").read_text().splitlines()}
     assert actors == {"dashboard, 127.0.0.1"}
@@ -135,12 +135,12 @@ def test_a_feature_is_switched_off_and_its_reason_and_undo_are_there(page, guard
     feature = row(page, "#features", "reports")
     feature.get_by_role("button", name="switch off").click()
     answer(page, "switch off", "high_load")
-    playwright.expect(feature.locator(".pill")).to_have_text("off", timeout=10_000)
+    playwright.expect(feature.locator(".pill")).to_have_text("off", timeout=30_000)
     playwright.expect(feature).to_contain_text("high_load · by people")
     guarded.until_seen(lambda seen: seen["reports"] is False, "it is off in the program")
     feature.get_by_role("button", name="switch on").click()
     answer(page, "switch on")
-    playwright.expect(feature.locator(".pill")).to_have_text("on", timeout=10_000)
+    playwright.expect(feature.locator(".pill")).to_have_text("on", timeout=30_000)
     guarded.until_seen(lambda seen: seen["reports"] is True, "it is on again")
 
 
@@ -151,7 +151,7 @@ def test_a_service_is_recovered_from_the_page_and_the_event_list_says_so(page, g
     playwright.expect(page.locator(".toast")).to_contain_text("Recover database: recovered")
     guarded.until_seen(lambda seen: seen["recoveries"] > before, "the procedure ran")
     bring(page, "#log")
-    playwright.expect(page.locator("#log")).to_contain_text("recover of database by dashboard", timeout=10_000)
+    playwright.expect(page.locator("#log")).to_contain_text("recover of database by dashboard", timeout=30_000)
 
 
 def test_what_the_agent_refuses_is_said(page):

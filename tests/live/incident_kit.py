@@ -10,7 +10,7 @@ from pathlib import Path
 from support.running import start_ticks, wait_for
 
 
-def bundle_of(run, slot, pid, timeout=20.0):
+def bundle_of(run, slot, pid, timeout=60.0):
     """Wait for the last words of a process and return them; read from the file, so that an agent need not answer."""
 
     def look():
@@ -31,7 +31,7 @@ def successor(run, slot, *but):
             0,
         )
 
-    return wait_for(look, f"a successor in slot {slot}", 20, 0.01)
+    return wait_for(look, f"a successor in slot {slot}", 60, 0.01)
 
 
 def exited_with(run, timeout=30.0):
@@ -42,7 +42,7 @@ def exited_with(run, timeout=30.0):
 def nothing_left(run, pids=()):
     """Nothing of a run is there any more: no process, no file but those of the state directory."""
     for pid in pids:
-        wait_for(lambda pid=pid: start_ticks(pid) is None, f"the end of pid {pid}", 10)
+        wait_for(lambda pid=pid: start_ticks(pid) is None, f"the end of pid {pid}", 60)
     assert marked(run) == []
     left = [path for folder in (run.run_dir, run.arena_dir) if folder.exists() for path in folder.rglob("*")]
     assert left == []
@@ -120,6 +120,6 @@ class Heard:
         """Return the numbers of the steps whose events came, in their order."""
         return sorted(self._steps.get((pid, thread), ()))
 
-    def until(self, condition, what="the events", timeout=10.0):
+    def until(self, condition, what="the events", timeout=60.0):
         """Wait until the stream has brought something."""
         return wait_for(condition, what, timeout)

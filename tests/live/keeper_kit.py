@@ -70,7 +70,7 @@ asyncio.run(main())
 """
 
 
-def wait_for(condition, seconds=20.0, what="the condition"):
+def wait_for(condition, seconds=60.0, what="the condition"):
     """Return the first true value of ``condition()``; fails after some seconds."""
     limit = time.monotonic() + seconds
     while True:
@@ -198,7 +198,7 @@ class Kept:
         found = [json.loads(line) for line in lines if line.endswith("}")]
         return [message for message in found if kind in {None, message["t"]}]
 
-    def ended(self, seconds=20):
+    def ended(self, seconds=60):
         """Wait for the keeper's end and return its exit status."""
         self.look()
         return self.process.wait(seconds)

@@ -14,7 +14,7 @@ PROGRAM = """
 import asyncio, threading
 import roadworthy as rw
 rw.check("stuck", threading.Event().wait, timeout=0.5, every=1)
-rw.check("quick", lambda: "fine", timeout=0.5, every=1)
+rw.check("quick", lambda: "fine", timeout=60, every=1)
 async def main():
     while True:
         await asyncio.sleep(0.1)
@@ -27,18 +27,19 @@ def results(snapshot):
 
 
 def test_a_check_that_never_ends_delays_no_other_and_is_no_hang(tmp_path):
-    with Running(tmp_path / "home", [sys.executable, "-c", PROGRAM], options=["--hang-after", "1s"]) as run:
+    with Running(tmp_path / "home", [sys.executable, "-c", PROGRAM], options=["--hang-after", "2s"]) as run:
         run.agent()
         pid = run.until(lambda s: s["workers"][0]["state"] in {"starting", "ready"}, "it is up")["workers"][0]["pid"]
         first = run.until(lambda s: results(s).get("stuck", {}).get("failures_in_row", 0) >= 2, "it fails again")
-        seen, quick = set(), set()
+        seen, quick, looks = set(), set(), set()
 
         def watched(snapshot):
             seen.add(snapshot["workers"][0]["liveness"])
             quick.add(results(snapshot)["quick"]["status"])
-            return snapshot["tick"] >= first["tick"] + 4
+            looks.add(results(snapshot)["quick"]["at"])
+            return snapshot["tick"] >= first["tick"] + 4 and len(looks) > 3
 
-        last = run.until(watched, "four more seconds")
+        last = run.until(watched, "four more seconds, and the quick one goes on")
     assert last["workers"][0]["pid"] == pid
     assert seen <= {"idle_or_busy", "working"}
     assert quick == {"ok"}

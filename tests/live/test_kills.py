@@ -20,6 +20,8 @@ from support.running import Running, wait_for
 pytestmark = pytest.mark.live
 
 PY = sys.executable
+PAUSE = 0.03
+"""Seconds between two steps of a thread: an arena keeps 1024 events, and an agent may take some seconds to come up."""
 
 
 def ready(snapshot, *but):
@@ -28,11 +30,11 @@ def ready(snapshot, *but):
     return bool(workers) and all(one["state"] == "ready" and one["pid"] not in but for one in workers)
 
 
-def test_kills_at_random_instants_are_noticed_and_made_good_and_nothing_acknowledged_is_lost(tmp_path):
+def test_kills_at_random_instants_are_noticed_and_made_good_and_nothing_acknowledged_is_lost(tmp_path, pace):
     chance = random.Random(os.environ.get("ROADWORTHY_SEED") or None)  # noqa: S311 - instants, not secrets
     with (
         Truth(tmp_path / "truth") as truth,
-        Running(tmp_path / "home", truth.program, options=["--workers", "2"]) as run,
+        Running(tmp_path / "home", truth.command(PAUSE), options=["--workers", "2"]) as run,
     ):
         run.agent()
         run.until(ready, "both workers are ready")
@@ -46,16 +48,18 @@ def test_kills_at_random_instants_are_noticed_and_made_good_and_nothing_acknowle
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
                 bundle = bundle_of(run, slot, pid)
-                assert (time.monotonic_ns() - before_ns) / 1e9 < 1.0, "from the kill to saved last words"
+                assert pace.spent(before_ns / 1e9) < 1.0, "from the kill to saved last words"
                 again = successor(run, slot, *killed)
                 wait_for(lambda again=again: truth.of(again), "the successor works")
-                assert (truth.of(again)[0].first_ns - before_ns) / 1e9 < 3.0, "2 s, and the start of a Python program"
+                took = (truth.of(again)[0].first_ns - before_ns) / 1e9
+                assert took < 3.0 + pace.lost(before_ns / 1e9), "2 s, and the start of a Python program"
                 wait_for(lambda pid=pid: truth.ended(pid), "all that it said is in")
                 snapshot = run.until(lambda s: ready(s, *killed), "recovery is shown")
                 shown = next(one for one in snapshot["incidents"] if one["pid"] == pid)
-                assert shown["detected_after"] < 1.0
-                assert shown["recovered_after"] < 3.0
-                tells_everything(bundle, truth.of(pid))
+                lost = pace.lost(before_ns / 1e9)
+                assert shown["detected_after"] < 1.0 + lost
+                assert shown["recovered_after"] < 3.0 + lost
+                tells_everything(bundle, truth.of(pid), lost)
             least = {key: bound[0] for key, bound in truth.bounds().items()}
             snapshot = run.until(
                 lambda s: all(counted(s).get(key, 0) >= count for key, count in least.items()), "all counts are there"
@@ -75,14 +79,14 @@ def test_kills_at_random_instants_are_noticed_and_made_good_and_nothing_acknowle
             assert len(heard.torn) <= len(killed) * THREADS
 
 
-def tells_everything(bundle, told):
-    """The last words of a worker that four threads had appended to."""
+def tells_everything(bundle, told, lost):
+    """The last words of a worker that four threads had appended to, on a machine that lost so many seconds."""
     pid = told[0].pid
     summary = bundle["summary"]
     assert (summary["kind"], summary["exit"]["signal"], summary["exit"]["oom"]) == ("death", signal.SIGKILL, False)
     words = "killed by SIGKILL (9), sent by somebody, or by the kernel's out-of-memory killer"
     assert summary["title"] == f"worker {summary['slot']} {words}"
-    assert 0 <= bundle["summary"]["at"] - bundle["happened"] < 1.0
+    assert 0 <= bundle["summary"]["at"] - bundle["happened"] < 1.0 + lost
     # The newest 500 events of the last 60 s: the last acknowledged event of each thread is there, and none is missing.
     mine = [event for event in bundle["events"] if event["source"] == "step" and event["pid"] == pid]
     assert all(bundle["happened"] - 60 <= event["at"] <= summary["at"] for event in mine)

@@ -84,12 +84,19 @@ def entries(folder, name="web.log"):
     return made, broken
 
 
+def is_busy(place):
+    """Return whether enough was written for a kill to fall into the midst of it."""
+    moved_on = len(files.rotated(str(place / "logs" / "web.log"))) > 1
+    return moved_on and (place / "accepted").read_bytes().count(b"\n") > 100
+
+
 @pytest.mark.parametrize("trial", range(3))
 def test_no_line_whose_call_has_returned_is_lost_when_the_program_is_killed(tmp_path, trial):
     command = [sys.executable, "-c", KILLED, str(tmp_path / "logs"), str(tmp_path / "accepted")]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as program:
         assert program.stdout.readline() == b"ready\n"
-        time.sleep(random.uniform(0.2, 0.5))  # noqa: S311 - at any moment
+        wait_for(lambda: is_busy(tmp_path), "it writes, and files have moved on")
+        time.sleep(random.uniform(0.0, 0.3))  # noqa: S311 - at any moment
         os.kill(program.pid, signal.SIGKILL)
     accepted = {tuple(map(int, line.split())) for line in (tmp_path / "accepted").read_text().splitlines()}
     written, broken = entries(tmp_path / "logs")

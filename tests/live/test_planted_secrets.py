@@ -26,7 +26,7 @@ from unit.log.corpus import formats, leaks
 pytestmark = pytest.mark.live
 
 PROGRAM = """
-import json, logging, os, sys, time
+import json, logging, os, sys, threading, time
 import roadworthy as rw
 from roadworthy.types import Secret
 
@@ -36,7 +36,10 @@ environment = os.environ["PLANTED_API_KEY"]
 log = logging.getLogger("shop")
 count = rw.counter("planted", labels=["text"])
 rw.event("started")
-time.sleep(1.5)  # the agent is told of the Secret
+asked = threading.Semaphore(0)
+rw.check("told", asked.release, every=1)
+for _ in range(2):  # it asks again when it has read the answer, before which it was told of the Secret
+    assert asked.acquire(timeout=60)
 print("known:", known.reveal(), flush=True)
 print("of the environment:", environment, flush=True)
 print("of the file:", "heron-in-the-reeds-7", flush=True)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from roadworthy.agent.probes import WRITE_TEST_PREFIX
 from roadworthy.config.values import Thresholds
 from roadworthy.errors import Unavailable
 from roadworthy.watch import leaks
@@ -113,7 +114,10 @@ class Outlook:
 
 
 def size(path: str) -> float | None:
-    """Return the bytes of all files below ``path``; None when it cannot be read or is too large. Follows no link."""
+    """Return the bytes of all files below ``path``; None when it cannot be read or is too large.
+
+    Follows no link, and leaves out what our own check of that directory is just writing.
+    """
     total = entries = 0
     waiting = [path]
     try:
@@ -126,7 +130,7 @@ def size(path: str) -> float | None:
                     try:
                         if entry.is_dir(follow_symlinks=False):
                             waiting.append(entry.path)
-                        elif entry.is_file(follow_symlinks=False):
+                        elif entry.is_file(follow_symlinks=False) and not entry.name.startswith(WRITE_TEST_PREFIX):
                             total += entry.stat(follow_symlinks=False).st_size
                     except FileNotFoundError:
                         continue  # it was removed while we looked

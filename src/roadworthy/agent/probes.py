@@ -25,6 +25,9 @@ DISK_FULL: Final = 98.0
 MEMORY_WARN: Final = 80.0
 MEMORY_FULL: Final = 97.0
 CPU_WARN: Final = 70.0
+WRITE_TEST_PREFIX: Final = ".roadworthy-check-"
+"""How the file is called that is written to see that a directory can be written to."""
+
 _WRITE_TEST: Final = b"roadworthy wrote this to see that it can\n" * 100
 
 
@@ -103,7 +106,7 @@ def disk(path: Path) -> Outcome:
 def writable(path: Path) -> Outcome:
     """Really write, sync and remove a small file: a full or read-only disk looks well until somebody writes."""
     try:
-        with tempfile.NamedTemporaryFile(dir=path, prefix=".roadworthy-") as file:
+        with tempfile.NamedTemporaryFile(dir=path, prefix=WRITE_TEST_PREFIX) as file:
             file.write(_WRITE_TEST)
             file.flush()
             os.fsync(file.fileno())

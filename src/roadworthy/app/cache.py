@@ -283,12 +283,14 @@ class Cache:
             key = self._key_or_none(named, args, kwargs)
             if key is None:
                 return fn(*args, **kwargs)
+            before = self._flights.ended
             found = self._told(self._store.get(key), MISSING)
             if found is not MISSING:
                 return found
 
             def compute() -> Any:
-                since = self._near.get(key) if self._near is not None else MISSING
+                # Another caller may have computed it between our look and now.
+                since = MISSING if self._flights.ended is before else self._store.get(key)
                 return fn(*args, **kwargs) if since is MISSING else since
 
             return self._flights.once(key, compute, lambda value: self._keep(key, value, None))
@@ -300,12 +302,13 @@ class Cache:
             key = self._key_or_none(named, args, kwargs)
             if key is None:
                 return await fn(*args, **kwargs)
+            before = self._flights.ended
             found = self._told(await self._store.aget(key), MISSING)
             if found is not MISSING:
                 return found
 
             async def compute() -> Any:
-                since = self._near.get(key) if self._near is not None else MISSING
+                since = MISSING if self._flights.ended is before else await self._store.aget(key)
                 return await fn(*args, **kwargs) if since is MISSING else since
 
             async def keep(value: Any) -> None:

@@ -61,6 +61,8 @@ class Flights:
 
     def __init__(self) -> None:
         self._flights: dict[object, _Flight] = {}
+        self.ended: object = None
+        """Another object each time that a computation has ended, and what it got is kept."""
 
     def drop(self, key: str) -> None:
         """Have what is being computed for ``key`` handed to who waits for it, and not kept."""
@@ -161,5 +163,6 @@ class Flights:
                 flight.waiting.set_result(None)
 
     def _leave(self, place: object, flight: _Flight) -> None:
+        self.ended = object()  # first: who finds no flight any more is to see that there was one
         if self._flights.get(place) is flight:
             self._flights.pop(place, None)

@@ -132,6 +132,7 @@ class Keeper:
     def _signals(self, numbers: bytes) -> None:
         for signum in numbers:
             if signum == _SIGHUP and not (self._has_terminal and not _terminal_is_there()):
+                self._hear_agent()  # what it has sent until now is no answer to this
                 self._reload_asked = True
                 self._tell({"t": "asked", "what": "reload", "signal": signum})
             elif signum in {_SIGTERM, _SIGINT, _SIGHUP}:
@@ -148,6 +149,10 @@ class Keeper:
         self._dirty = True
 
     # -------------------------------------------------------------------------------------------------------- agent
+    def _hear_agent(self) -> None:
+        for message in self._agent.receive():
+            self._act(message)
+
     def _act(self, message: Message) -> None:
         """Do what the agent decided; a message that names nothing known is passed over."""
         what = message.get("do")
@@ -269,8 +274,7 @@ class Keeper:
         self._reap(now)
         if agent is not None and agent.fileno() in ready:
             self._agent.flush()
-            for message in self._agent.receive():
-                self._act(message)
+            self._hear_agent()
         if self._agent.hung(now):
             self._say("the agent gives no sign of life and is replaced; the program goes on")
             self._agent.heard = None

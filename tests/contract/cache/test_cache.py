@@ -102,6 +102,45 @@ def test_decorated_functions_and_coroutines_ask_once(make):
     assert cache.hits >= 2
 
 
+def test_who_looked_before_another_had_computed_and_asks_after_it_does_not_compute_again(make):
+    """An answer of the shared store may be read late: meanwhile the first has computed, kept and gone."""
+    cache, asked = make("c.late"), []
+    store = cache._store
+
+    @cache
+    def find(query):
+        asked.append(query)
+        return [query]
+
+    @cache
+    async def search(query):
+        asked.append(query)
+        return [query]
+
+    def late(key):
+        store.get = get
+        found = get(key)
+        assert find("a") == ["a"]  # the other one, from its beginning to its end
+        return found
+
+    async def alate(key):
+        store.aget = aget
+        found = await aget(key)
+        assert await search("b") == ["b"]
+        return found
+
+    async def main():
+        assert await search("b") == ["b"]
+        await cache.aclose()
+
+    get, aget = store.get, store.aget
+    store.get = late
+    assert find("a") == ["a"]
+    store.aget = alate
+    asyncio.run(main())
+    assert asked == ["a", "b"]
+
+
 @pytest.mark.service("redis-server")
 def test_processes_share_what_is_in_redis_and_its_check_tells_how_full_it_is(server):
     one, other = (rw.cache("c.shared", url=server.url, max_size=5) for _ in range(2))

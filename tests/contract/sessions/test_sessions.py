@@ -14,6 +14,7 @@ from aiohttp import web
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from roadworthy import _clock
 from roadworthy.app.sessions import Sessions, channel, core
 from roadworthy.errors import Unavailable
 from roadworthy.testing import recording
@@ -198,13 +199,22 @@ async def test_a_token_may_come_in_a_header_the_query_or_the_first_message_where
                 assert refused.value.rcvd.code == 4401
 
 
-async def test_who_says_nothing_first_is_closed(kind):
-    sessions = Sessions(transports=("message",), ping=0.05)
+async def patiently(transport):
+    return json.loads(await transport.receive())["token"]
+
+
+async def test_who_says_nothing_first_is_closed(kind, monkeypatch):
+    sessions = Sessions(transports=("message",))
     async with served(kind, sessions, echo) as at:
+        async with connect(f"ws://{at}/ws") as open_:
+            await open_.send(json.dumps({"token": (await created(at))["token"]}))
+            assert json.loads(await open_.recv())["type"] == "welcome"
+        monkeypatch.setattr(channel, "FIRST_WORD", 0.05)
         async with connect(f"ws://{at}/ws") as open_:
             with pytest.raises(ConnectionClosed) as refused:
                 await open_.recv()
             assert refused.value.rcvd.code == 4401
+        monkeypatch.setattr(channel, "first_token", patiently)
         async with connect(f"ws://{at}/ws") as open_:
             await open_.send(json.dumps({"token": (await created(at))["token"]}))
             assert await closed(open_) == 4400
@@ -372,12 +382,41 @@ async def test_silent_clients_are_pinged_and_closed_and_answering_ones_kept(kind
         assert await client.closed() == channel.TRY_AGAIN
 
 
+async def test_who_is_pinged_often_has_the_same_time_to_say_a_first_word(kind):
+    sessions = Sessions(transports=("message",), ping=0.01)
+    async with served(kind, sessions, echo) as at, connect(f"ws://{at}/ws") as open_:
+        await asyncio.sleep(0.1)
+        await open_.send(json.dumps({"token": (await created(at))["token"]}))
+        assert json.loads(await open_.recv())["type"] == "welcome"
+        await asyncio.sleep(0.1)
+        await open_.send('{"type": "ready", "last": 0}')
+        assert json.loads(await open_.recv())["type"] == "ping"
+
+
+async def test_a_program_that_was_stopped_does_not_take_its_clients_for_silent(kind):
+    async def stops(opened):
+        async for message in opened:
+            _clock.sleep(0.5)  # ten pings' time, in which nothing is sent and nothing is read
+            await opened.send(message)
+
+    sessions = Sessions(ping=0.05)
+    async with served(kind, sessions, stops) as at, Client(at, (await created(at))["token"]) as client:
+        await client.tell(type="message", id=1, data="x")
+        await client.hear()
+        for _ in range(6):
+            await client.hear("ping")
+            await client.tell(type="pong")
+
+
 async def test_a_connection_renews_its_session_as_long_as_it_lasts(kind):
-    sessions = Sessions(lifetime=0.3)
+    sessions = Sessions(lifetime=4)
     async with served(kind, sessions, echo) as at, Client(at, (await created(at))["token"]) as client:
-        await asyncio.sleep(1)
-        await client.tell(type="message", id=1, data="still here")
-        assert (await client.hear())["data"]["echo"] == "still here"
+        kept = sessions.store._sessions[client.welcome["session_id"]]
+        for number in (1, 2):
+            before = kept.ends
+            await until(lambda before=before: kept.ends > before)
+            await client.tell(type="message", id=number, data="still here")
+            assert (await client.hear())["data"]["echo"] == "still here"
         assert await sessions.alive(client.welcome["session_id"])
     assert not await sessions.alive("nobody")
 
@@ -508,6 +547,34 @@ async def test_who_says_more_than_the_handler_takes_is_kept_waiting_and_is_not_s
         while len(got) < 4:
             got.append((await client.hear())["data"])
         assert got == [1, 2, 3, 4]
+
+
+async def test_who_was_kept_waiting_is_not_silent_while_the_store_is_asked_either(kind, monkeypatch):
+    monkeypatch.setattr(channel, "MOST_WAITING", 1)
+    go_on, answered, sessions = asyncio.Event(), asyncio.Event(), Sessions(ping=0.05)
+    take = sessions.store.take
+
+    async def slowly(session_id, number):
+        if number == 2:  # the one that waited
+            await answered.wait()
+        return await take(session_id, number)
+
+    async def slow(opened):
+        await go_on.wait()
+        async for message in opened:
+            await opened.send(message)
+
+    monkeypatch.setattr(sessions.store, "take", slowly)
+    async with served(kind, sessions, slow) as at, Client(at, (await created(at))["token"]) as client:
+        for number in (1, 2):
+            await client.tell(type="message", id=number, data=number)
+        for _ in range(6):
+            await client.hear("ping")
+        go_on.set()
+        assert (await client.hear())["data"] == 1
+        await client.hear("ping")
+        answered.set()
+        assert (await client.hear())["data"] == 2
 
 
 async def test_while_the_store_is_away_nothing_is_opened_and_it_is_no_refusal(kind):

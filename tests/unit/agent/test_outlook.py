@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
+from roadworthy.agent import probes
 from roadworthy.agent.baselines import Baselines
 from roadworthy.agent.outlook import EVERY, Outlook, size
 from roadworthy.config.values import Thresholds
 from roadworthy.errors import Unavailable
-from roadworthy.types import Overhead
+from roadworthy.types import Overhead, Status
 from roadworthy.watch.baseline import take
 from unit.view.snapshots import NOW, quiet
 
@@ -29,6 +31,15 @@ def test_a_directory_is_as_large_as_its_files_and_links_are_not_followed(tmp_pat
     (tmp_path / "below" / "b").write_bytes(b"x" * 500)
     (tmp_path / "root").symlink_to("/")
     assert size(str(tmp_path)) == 1500.0
+
+
+def test_what_our_own_check_just_writes_is_not_counted(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(b"x" * 1000)
+    sizes = []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (sizes.append(size(str(tmp_path))), sync(file)))
+    assert probes.writable(tmp_path).status is Status.OK
+    assert sizes == [1000.0]
 
 
 def test_a_directory_that_is_not_there_has_no_size(tmp_path):

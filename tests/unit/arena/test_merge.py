@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -206,7 +207,7 @@ def test_step_by_step_gives_what_one_look_at_all_gives(ticks):
     keys = (A, B, C)
     processes: dict[str, list[RawSeries]] = {}
     dead: set[str] = set()
-    totals, merger = Totals(), Merger()
+    totals, merger, instants = Totals(), Merger(), itertools.count()
     for tick in ticks:
         changed: dict[str, list[RawSeries]] = {}
         for what, which, number in tick:
@@ -229,7 +230,9 @@ def test_step_by_step_gives_what_one_look_at_all_gives(ticks):
                 if one.kind == "counter":
                     one.value += number
                 elif one.kind == "gauge":
-                    one.value, one.updated_ns = float(number), one.updated_ns + number
+                    # Of two that were set in the same nanosecond either may be the last one.
+                    at = (one.updated_ns // 1000 + number) * 1000 + next(instants)
+                    one.value, one.updated_ns = float(number), at
                 else:
                     one.buckets = add_buckets([one.buckets, {number: 1}])
                     one.sum, one.max = one.sum + number, max(one.max, number)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from roadworthy import _clock
 from roadworthy.cli import configured, report, settings
 from roadworthy.config.load import load
 from roadworthy.config.values import RunSettings
@@ -33,12 +34,12 @@ def test_the_settings_survive_their_file():
 def test_what_repeats_keeps_to_its_period_until_it_is_interrupted(monkeypatch):
     now = [100.0]
     runs = []
-    monkeypatch.setattr(_clock, "monotonic", lambda: now[0])
 
     def sleep(seconds):
         now[0] += seconds
 
-    monkeypatch.setattr(_clock, "sleep", sleep)
+    # Only for the command: the thread of our own runtime, which may be in this process, has the real one.
+    monkeypatch.setattr(report, "_clock", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
 
     def act():
         runs.append(now[0])
@@ -80,8 +81,7 @@ def test_what_is_repeated_waits_the_rest_of_its_period_and_never_a_negative_time
         slept.append(seconds)
         now[0] += seconds
 
-    monkeypatch.setattr(_clock, "monotonic", monotonic)
-    monkeypatch.setattr(_clock, "sleep", sleep)
+    monkeypatch.setattr(report, "_clock", SimpleNamespace(monotonic=monotonic, sleep=sleep))
     with pytest.raises(KeyboardInterrupt):
         report.repeat(act, "1s")
     assert len(slept) == 2

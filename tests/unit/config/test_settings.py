@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from roadworthy import config
-from roadworthy.config import Asset, Env, Folder, Group, RequiredIf, Settings, reloads
+from roadworthy.config import Asset, Env, Folder, Group, RequiredIf, Settings, reloads, secrets
 from roadworthy.config import settings as module
 from roadworthy.errors import ConfigurationError, NotFound, Unavailable
 from roadworthy.types import Secret
@@ -47,6 +47,14 @@ class Movie(Settings, prefix="DGT"):
 
 
 KEY = {"ANTHROPIC_API_KEY": "sk-ant-api03-something"}
+
+
+@pytest.fixture(autouse=True)
+def own_secrets():
+    """No value that the backend of the process has read for another test, and remembers for a while, is found."""
+    secrets.use(None)
+    yield
+    secrets.use(None)
 
 
 def loaded(root, path=None, cls=Movie, **environ):

@@ -1,5 +1,6 @@
 """The library alone, as in a program that uses nothing else of ours, also when other tests have started the runtime."""
 
+import sys
 from importlib import import_module
 
 import pytest
@@ -16,6 +17,8 @@ def alone(monkeypatch):
     monkeypatch.setattr(import_module("roadworthy.resilience.feature"), "_features", {})
     monkeypatch.setattr(degradation_manager, "_rules", {})
     monkeypatch.setattr(degradation_manager, "_switches", {})
+    if "roadworthy.app.pulse" in sys.modules:  # its thread would look after services and policies at its own time
+        monkeypatch.setattr(sys.modules["roadworthy.app.pulse"], "_duties", {})
     hook.attach(None)
     outward.attach(None)
     yield

@@ -12,7 +12,8 @@ from support.resilience_outside import Outside
 
 
 @pytest.fixture(autouse=True)
-def alone():
+def forgotten():
+    """No feature is left over; what is called ``alone`` is the folder's, and holds here, too."""
     forget()
     yield
     forget()

@@ -1,6 +1,7 @@
 """One place to bring errors to: advised, recorded, rate-limited, never harmful."""
 
 import asyncio
+import gc
 import threading
 from pathlib import Path
 
@@ -316,12 +317,13 @@ def test_no_handle_is_left_after_many_failures(manager, tmp_path):
         return len(list(Path("/proc/self/fd").iterdir()))
 
     manager.emergency_state(lambda: {"turn": 1}, str(tmp_path))
+    gc.collect()  # what other tests have left open
     before = fds()
     for number in range(50):
         file = (tmp_path / "file").open("w")
         with pytest.raises(MemoryError), manager.attempt(f"c{number}", "write", release=(file.close,)):
             raise MemoryError
-    assert fds() == before
+    assert fds() <= before
 
 
 def test_cancellation_passes_and_is_no_error_of_the_component(manager):

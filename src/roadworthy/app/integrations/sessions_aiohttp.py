@@ -68,7 +68,7 @@ class _Routes:
         try:
             if first:
                 await socket.prepare(request)
-                token = await channel.first_token(transport, sessions.ping)
+                token = await channel.first_token(transport)
             opened = await sessions.open(token)
         except (SessionRefused, Unavailable) as refused:
             code, reason = channel.refusal(refused)

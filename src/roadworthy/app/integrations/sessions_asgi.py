@@ -85,7 +85,7 @@ class Guard:
         try:
             if first:
                 await send(accept)
-                token = await channel.first_token(transport, sessions.ping)
+                token = await channel.first_token(transport)
             if self._handler is None and not first:
                 scope = {**scope, "roadworthy.session": await sessions.verify(token)}
                 await self.app(scope, _again(receive), send)

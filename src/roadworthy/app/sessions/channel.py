@@ -67,7 +67,12 @@ MOST_TEXT = 65_536
 MOST_WAITING = 64
 """Messages of a client's that wait for the program; beyond, the connection is read no further."""
 
+FIRST_WORD = 20.0
+"""Seconds that a client has to say its token, and that it is ready; how often it is pinged has no part in that."""
+
 MISSED = 3
+"""Pings that may go unanswered."""
+
 LINGER = 10.0
 """Seconds that a handler may go on when its connection is over."""
 
@@ -152,7 +157,8 @@ class _Connection:
         # One more, so that there is always room to say that it is over.
         self._inbox: asyncio.Queue[tuple[int, Any] | None] = asyncio.Queue(MOST_WAITING + 1)
         self._channel = Channel(sessions, session, self._inbox)
-        self._heard = _clock.monotonic()
+        # Pings, not seconds: while this process is busy or stopped it hears nobody, and nobody was asked.
+        self._unanswered = 0
         self._held = False
 
     async def run(self, handler: Handler) -> None:
@@ -207,7 +213,7 @@ class _Connection:
     async def _ready(self) -> int | None:
         """Return the last message that the client has; None when it does not say so."""
         try:
-            async with asyncio.timeout(self._sessions.ping):
+            async with asyncio.timeout(FIRST_WORD):
                 text = await self._transport.receive()
         except TimeoutError:
             await self._transport.close(NO_SENSE, "no ready")
@@ -223,7 +229,7 @@ class _Connection:
     async def _read(self) -> None:
         """Take what the client says, until it says nothing sensible or the connection is over."""
         while (text := await self._transport.receive()) is not None:
-            self._heard = _clock.monotonic()
+            self._unanswered = 0
             if len(text) > MOST_TEXT:
                 await self._channel.close(TOO_LONG, "too long")
                 return
@@ -246,7 +252,7 @@ class _Connection:
             return False
         self._held = True  # not read any further: whatever the client says, it is not silent
         await self._channel.room()
-        self._held = False
+        self._held, self._unanswered = False, 0
         if await self._store.take(self._session.session_id, number):
             self._inbox.put_nowait((number, said["data"]))
         await self._tell(type="ack", id=number)
@@ -269,11 +275,12 @@ class _Connection:
                     await self._pass_on(number, text, last)
                     last = number
                 now = _clock.monotonic()
-                if now - self._heard > MISSED * every and not self._held:
-                    await self._channel.close(TRY_AGAIN, "silent")
-                    return
                 if now - pinged >= every:
+                    if self._unanswered >= MISSED and not self._held:
+                        await self._channel.close(TRY_AGAIN, "silent")
+                        return
                     pinged = now
+                    self._unanswered += 1
                     await self._tell(type="ping")
                 if now - renewed >= renew:
                     renewed = now
@@ -297,10 +304,10 @@ async def _call(handler: Handler, channel: Channel) -> None:
         await handler(channel)
 
 
-async def first_token(transport: Transport, seconds: float) -> str:
+async def first_token(transport: Transport) -> str:
     """Return the token that the first message presents (``{"token": …}``), empty when it comes late or has none."""
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(FIRST_WORD):
             said = parsed(await transport.receive() or "") or {}
     except TimeoutError:
         return ""
