@@ -101,6 +101,7 @@ def running(argv: Sequence[str], *, name: str = "", environ: Mapping[str, str] |
     with tempfile.TemporaryDirectory(prefix="roadworthy-bench-") as made:
         folder = Path(made)
         env = {key: value for key, value in os.environ.items() if not key.startswith("ROADWORTHY_")}
+        env.pop("PYTHONDONTWRITEBYTECODE", None)  # a start would be measured with all the compiling each time
         env |= {"XDG_RUNTIME_DIR": str(folder), "XDG_STATE_HOME": str(folder / "state"), **(environ or {})}
         where = places(name, env) if name else None
         output = folder / "output"

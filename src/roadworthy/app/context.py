@@ -24,11 +24,8 @@ _KEPT = 1024
 _values: dict[str, str] = {}
 _keys: dict[str, bool] = {}
 _lines: dict[str, str] = {}
-ready: dict[tuple[object, object, object, object], bytes] = {}
-"""What goes into the ring for an event without fields, by its text, source, kind and level as they were given."""
-
 _pairs: dict[tuple[str, str], str] = {}
-_known.memos += [_values, _lines, ready, _pairs]  # what was harmless is not, once a value in it is known as a secret
+_known.memos += [_values, _lines, _pairs]  # what was harmless is not, once a value in it is known as a secret
 _SHORT = 10**18
 
 
@@ -124,14 +121,6 @@ def line(value: object) -> str:
     if type(value) is str and len(value) <= LONGEST * 2:
         _remember(_lines, value, made)
     return made
-
-
-def remember_event(given: tuple[object, object, object, object], made: bytes) -> None:
-    """Keep what goes into the ring for the next event of this text, source, kind and level, if these are short."""
-    for one in given:
-        if type(one) is not str or len(one) > LONGEST * 2:
-            return
-    _remember(ready, given, made)
 
 
 def label_text(value: object, most: int) -> str:

@@ -8,6 +8,7 @@ everything in its slot but the time was put together when the same line came fir
 
 from __future__ import annotations
 
+from roadworthy import _known
 from roadworthy._clock import monotonic_ns
 from roadworthy.app import context as contexts
 from roadworthy.app import guard, start
@@ -20,12 +21,51 @@ if TYPE_CHECKING:
 
     from roadworthy.arena.writer import Arena
 
+LONGEST = contexts.LONGEST * 2
+"""Characters of a text that is remembered."""
+
+MOST = 1024
 _SEVERITIES = {"debug": 1, "info": 2, "warning": 3, "error": 4, "critical": 5}
 _NUMBERS = {kind: EVENT_KINDS[kind] for kind in ("log", "warning", "operation", "state", "usage", "check")}
 _KINDS = {number: kind for kind, number in _NUMBERS.items()}
 _now = monotonic_ns
-_ready = contexts.ready
+
+
+class Remembered:
+    """What goes into the ring for events without fields, and how long it is; bounded in number and in length.
+
+    By level, kind, source and text as they were given: four look-ups take half the time of one by all four together.
+    """
+
+    __slots__ = ("count", "ready")
+
+    def __init__(self) -> None:
+        self.ready: dict[str, dict[str, dict[str, dict[str, tuple[bytes, int]]]]] = {}
+        self.count = 0
+
+    def add(self, level: str, kind: str, source: str, text: str, made: bytes) -> None:
+        """Keep it if all are short texts; when there are too many they are all forgotten."""
+        for given in (level, kind, source, text):
+            if type(given) is not str or len(given) > LONGEST:
+                return
+        if self.count >= MOST:
+            self.clear()
+        self.count += 1
+        by_source = self.ready.setdefault(level, {}).setdefault(kind, {})
+        by_source.setdefault(source, {})[text] = made, len(made)
+
+    def clear(self) -> None:
+        """Forget all: what was harmless is not, once a value in it is known as a secret."""
+        self.ready.clear()
+        self.count = 0
+
+
+remembered = Remembered()
+_known.memos.append(remembered)
+_ready = remembered.ready
 _ring: Any = None
+_cell: Any = None
+_base = _mask = 0
 
 
 def event(text: str, *, kind: str = "state", level: str = "info", source: str = "", **fields: object) -> None:
@@ -38,24 +78,21 @@ def event(text: str, *, kind: str = "state", level: str = "info", source: str = 
     try:
         if not fields:
             try:
-                ready = _ready[text, source, kind, level]
+                ready, n = _ready[level][kind][source][text]
             except (KeyError, TypeError):
                 pass
             else:
                 # Ring.put written out: from the check of a reservation to its commit there is no call here, either.
-                ring = _ring
-                n = len(ready)
                 at = _now()
                 while True:
-                    seq = ring.reserve()
-                    cell = ring._cell
-                    q = cell.q
-                    i = ring._base + ((seq & ring._mask) << 6)
+                    seq = _ring.reserve()
+                    q = _cell.q
+                    i = _base + ((seq & _mask) << 6)
                     if q[i] <= seq:
                         break
                 q[i] = ~seq
                 j = (i << 3) + 16
-                cell.b[j : j + n] = ready
+                _cell.b[j : j + n] = ready
                 q[i + 1] = at
                 q[i] = seq + 1
                 return
@@ -81,12 +118,13 @@ def _tell(text: str, kind: str, level: str, source: str, fields: dict[str, objec
         made = f"{name}{US}{contexts.line(text)}".encode("utf-8", "replace")
         arena.ring.put(number, severity, made)
         if len(made) <= EVENT_PAYLOAD:
-            contexts.remember_event((text, source, kind, level), hot.ready(number, severity, made))
+            remembered.add(level, kind, source, text, hot.ready(number, severity, made))
 
 
 def _started(arena: Arena) -> None:
-    global _ring  # noqa: PLW0603 - one arena per process
-    _ring = arena.ring
+    global _ring, _cell, _base, _mask
+    _ring, _cell = arena.ring, arena.ring._cell
+    _base, _mask = arena.ring._base, arena.ring._mask
 
 
 start.when_started(_started)

@@ -4,7 +4,7 @@ import pytest
 
 import roadworthy as rw
 from roadworthy import _known
-from roadworthy.app import context, events, guard
+from roadworthy.app import events, guard
 from roadworthy.arena.layout import H_EVENTS_LOST
 from roadworthy.arena.writer import Arena
 
@@ -34,10 +34,11 @@ def test_an_event_that_comes_again_reads_as_it_did_at_first(seen, text, options,
 
 
 def test_texts_without_end_take_bounded_memory(seen):
-    for number in range(3 * context._KEPT):
+    for number in range(3 * events.MOST):
         rw.event(f"door {number}", source=f"hall {number % 7}")
-    assert 0 < len(context.ready) <= context._KEPT
-    assert new(seen)[-1][3] == f"door {3 * context._KEPT - 1}"
+    sources = [texts for kinds in events._ready.values() for found in kinds.values() for texts in found.values()]
+    assert 0 < sum(map(len, sources)) <= events.MOST
+    assert new(seen)[-1][3] == f"door {3 * events.MOST - 1}"
 
 
 def test_a_signal_handler_that_raises_in_the_short_way_leaves_no_slot_half_written(seen, monkeypatch, tmp_path):
@@ -50,7 +51,9 @@ def test_a_signal_handler_that_raises_in_the_short_way_leaves_no_slot_half_writt
         def __setitem__(self, place, value):
             raise Interrupted
 
-    monkeypatch.setattr(events, "_ring", arena.ring)
+    for name, value in {"_ring": arena.ring, "_cell": arena.cell, "_base": arena.ring._base}.items():
+        monkeypatch.setattr(events, name, value)
+    monkeypatch.setattr(events, "_mask", arena.ring._mask)
     monkeypatch.setattr(guard, "failed", lambda *_: True)
     with monkeypatch.context() as during:
         during.setattr(arena.cell, "b", Interrupting())
