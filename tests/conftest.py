@@ -18,6 +18,8 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,9 @@ from hypothesis import settings
 from support.pace import Pace
 
 CI = os.environ.get("ROADWORTHY_CI") == "1"
+
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup programs inherit that, and keep to it
 
 os.environ.pop("COLUMNS", None)  # pytest-xdist tells its workers a width; what is tested finds out by itself
 

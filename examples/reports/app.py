@@ -97,13 +97,16 @@ async def shown(request: Request) -> JSONResponse:
         return JSONResponse(near)
     try:
         found = await guarded.ask(guarded.tables.report, report)
+        if found is None:
+            if await asyncio.to_thread(spool.holds, guarded.SPOOL, report):
+                return JSONResponse({"id": report, "status": "queued", "report": None})
+            # What was kept may have been queued between the two looks.
+            found = await guarded.ask(guarded.tables.report, report)
     except DOWN as error:
         after = getattr(error, "retry_after", None) or 1
         headers = {"Retry-After": str(max(1, round(after)))}
         return JSONResponse({"error": "the database does not answer"}, status_code=503, headers=headers)
     if found is None:
-        if await asyncio.to_thread(spool.holds, guarded.SPOOL, report):
-            return JSONResponse({"id": report, "status": "queued", "report": None})
         return JSONResponse({"error": f"there is no report {report}"}, status_code=404)
     answer = {"id": found.id, "month": found.month, "status": found.status, "report": found.body}
     if found.status == "done":
