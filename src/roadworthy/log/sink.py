@@ -13,13 +13,14 @@ import fcntl
 import os
 import stat
 import sys
-from _thread import start_new_thread
+from _thread import allocate_lock, start_new_thread
 
-from roadworthy._clock import NS, monotonic, sleep
+from roadworthy._clock import NS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     Told = Callable[[str], bytes]
 
@@ -164,10 +165,9 @@ class Queued(Sink):
 
         self.descriptor = descriptor
         self._most = most
-        self._new: Callable[[], SimpleQueue[bytes]] = SimpleQueue
-        self._queue: SimpleQueue[bytes] = SimpleQueue()
+        self._new: Callable[[], SimpleQueue[Any]] = SimpleQueue
+        self._queue: SimpleQueue[Any] = SimpleQueue()
         self._thread = False
-        self._writing = False
         self._identity = identity(descriptor)
 
     def write(self, line: bytes, now: int) -> None:  # noqa: ARG002 - every sink is given the time
@@ -186,21 +186,25 @@ class Queued(Sink):
 
     def close(self) -> None:
         """Wait for what is in the queue, for two seconds at most."""
-        deadline = monotonic() + LAST_WAIT
-        while self._thread and (self._queue.qsize() or self._writing) and monotonic() < deadline:
-            sleep(0.002)
+        if not self._thread:
+            return
+        reached = allocate_lock()
+        reached.acquire()
+        self._queue.put(reached)  # behind all lines; the thread that comes to it has written them
+        reached.acquire(timeout=LAST_WAIT)
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: the thread, and whoever writes what had not been written, is in the parent."""
         self._queue = self._new()
-        self._thread = self._writing = False
+        self._thread = False
 
     def _run(self, queue: object) -> None:
         get = queue.get  # type: ignore[attr-defined]  # of the module that C has, without stubs
         while queue is self._queue:
-            self._writing = False
             line = get()
-            self._writing = True
+            if type(line) is not bytes:
+                line.release()
+                continue
             if self._lost_now and self._queue.qsize() < self._most // 2:
                 line = self.regained() + line
                 self._lost_now = 0
