@@ -35,9 +35,10 @@ def label_value(value: object) -> str:
         found = _values.get(value)
         if found is not None:
             return found
+        version = _known.version
         clean = one_line(redact(value[: LONGEST * 4]))[:LONGEST]
         if len(value) <= LONGEST:
-            _remember(_values, value, clean)
+            _remember(_values, value, clean, version)
         return clean
     if value is None or type(value) in {int, float, bool}:
         return text_of(value)[:LONGEST]
@@ -83,9 +84,10 @@ def encode(context: Mapping[str, object]) -> bytes:
         elif kind is int and key in _keys and not _keys[key]:
             parts.append(f"{key}={value}" if -_SHORT < value < _SHORT else f"{key}={text_of(value)[: LONGEST * 2]}")  # type: ignore[operator]
         else:
+            version = _known.version
             parts += [f"{name}={text}" for name, text in plain({key: value}).items()]
             if kind is str and len(key) <= LONGEST and len(value) <= LONGEST:  # type: ignore[arg-type]
-                _remember(_pairs, (key, value), parts[-1])
+                _remember(_pairs, (key, value), parts[-1], version)
     return US.join(parts).encode("utf-8", "replace")
 
 
@@ -93,14 +95,17 @@ def _secret(key: str) -> bool:
     found = _keys.get(key)
     if found is None:
         found = secret_key(key)
-        _remember(_keys, key, found)
+        _remember(_keys, key, found, _known.version)
     return found
 
 
-def _remember(memory: dict[Any, Any], key: object, value: object) -> None:
+def _remember(memory: dict[Any, Any], key: object, value: object, version: int) -> None:
+    """Keep what was made while the known secrets were those of ``version``: of others it may hold one by now."""
     if len(memory) >= _KEPT:
         memory.clear()
     memory[key] = value
+    if version != _known.version:
+        memory.clear()
 
 
 def text_of(value: object) -> str:
@@ -117,9 +122,10 @@ def line(value: object) -> str:
     """Return an event's text as it is kept: at most 1800 characters, redacted, on one line."""
     if type(value) is str and value in _lines:
         return _lines[value]
+    version = _known.version
     made = label_text(value, LONGEST_LINE)
     if type(value) is str and len(value) <= LONGEST * 2:
-        _remember(_lines, value, made)
+        _remember(_lines, value, made, version)
     return made
 
 

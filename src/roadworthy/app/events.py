@@ -106,6 +106,7 @@ def event(text: str, *, kind: str = "state", level: str = "info", source: str = 
 
 def _tell(text: str, kind: str, level: str, source: str, fields: dict[str, object]) -> None:
     """Put the line into the ring, and remember what went there where it may come again."""
+    version = _known.version
     arena = start.current() or start.ensure()
     if arena is None:
         return
@@ -119,6 +120,8 @@ def _tell(text: str, kind: str, level: str, source: str, fields: dict[str, objec
         arena.ring.put(number, severity, made)
         if len(made) <= EVENT_PAYLOAD:
             remembered.add(level, kind, source, text, hot.ready(number, severity, made))
+            if version != _known.version:
+                remembered.clear()  # while it was redacted a value in it may have become a secret
 
 
 def _started(arena: Arena) -> None:

@@ -31,7 +31,7 @@ from roadworthy.app.entries import recorders as _recorders
 from roadworthy.app.recorder import BUCKET as _BUCKET
 from roadworthy.app.recorder import SHORT as _SHORT
 from roadworthy.app.recorder import sink_cell
-from roadworthy.app.sampling import SHIFT, SKIP
+from roadworthy.app.sampling import SHIFT, SKIP, SKIPPED
 from roadworthy.arena.layout import BLOCK_SUM, H_UNTRACKED
 
 TYPE_CHECKING = False
@@ -209,21 +209,19 @@ class Operation:
         """Enter with context, sampled, for the first time in a process, while the table is full, or once more."""
         if _sampled and self._details is None:
             now = _now()
-            if now > sampling.next_poll:
-                sampling.look(now)
-            every, table = sampling.every, sampling.chosen
-            if every == 0 or (every > 1 and not table[sampling.turn() % len(table)]):
+            begun = sampling.tick(now)
+            if now - begun == SKIPPED:
                 self._details = _SKIPPED
                 self._handle = 0
                 self._token = _current.set(self)
                 self._start = now
                 return
-            self._enter_weighed(now - (every << SHIFT) if every > 1 else 0)
+            self._enter_weighed(begun)
             return
         self._enter_weighed(0)
 
     def _enter_weighed(self, weighed: int) -> None:
-        """Enter; ``weighed`` is a start stamp with the weight that sampling gave, 0 when it has not decided."""
+        """Enter; ``weighed`` is a start stamp as :func:`sampling.tick` returns it, 0 when it was not asked."""
         recorder = self._recorder
         if recorder.q is None:
             recorder.bind()

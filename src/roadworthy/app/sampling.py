@@ -39,6 +39,7 @@ Were it each n-th, a program that does two things in turns would be seen doing o
 """
 
 DRAWN = 8192
+"""Runs for which places are drawn; then they come again, and with another rate they are drawn anew."""
 
 slow_ns = SLOW_NS
 """From which duration on an operation is told of by itself."""
@@ -84,11 +85,9 @@ def tune(value: dict[str, Any]) -> None:
     """Take over what the control page says: the sample rate of operations and when one counts as slow."""
     global chosen, every, on, slow_ns  # noqa: PLW0603 - one clockwork per process
     rate = (value.get("sampling") or {}).get("performance", 1.0)
-    every = 1 if rate >= 1 else min(round(1 / rate), SKIP - 1) if rate > 0 else 0
-    if every > 1:
-        chosen = _drawn(every)
-    elif not every:
-        chosen = b"\0"
+    before, every = every, 1 if rate >= 1 else min(round(1 / rate), SKIP - 1) if rate > 0 else 0
+    if every != before:
+        chosen = _drawn(every) if every > 1 else b"\0"
     on = every != 1
     for switch in _switches:
         switch(on)

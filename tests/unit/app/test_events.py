@@ -4,7 +4,7 @@ import pytest
 
 import roadworthy as rw
 from roadworthy import _known
-from roadworthy.app import events, guard
+from roadworthy.app import context, events, guard
 from roadworthy.arena.layout import H_EVENTS_LOST
 from roadworthy.arena.writer import Arena
 
@@ -86,3 +86,35 @@ def test_what_becomes_known_as_a_secret_is_taken_out_of_a_line_that_was_remember
     texts = [found[3] for found in new(seen)]
     assert texts[:2] == ["the word is xyzzy-plugh-9"] * 2
     assert "xyzzy" not in texts[2]
+
+
+def test_what_becomes_known_as_a_secret_while_a_line_is_redacted_is_not_remembered_in_it(seen, monkeypatch):
+    line = context.line
+
+    def slowly(text):
+        made = line(text)
+        _known.add("frobozz-plugh-7")  # another thread, just then
+        return made
+
+    with monkeypatch.context() as during:
+        during.setattr(context, "line", slowly)
+        rw.event("the word is frobozz-plugh-7", source="cave")
+    rw.event("the word is frobozz-plugh-7", source="cave")
+    first, second = [found[3] for found in new(seen)]
+    assert first.endswith("frobozz-plugh-7")
+    assert "frobozz" not in second
+
+
+@pytest.mark.parametrize(
+    ("remember", "text"), [(context.line, "a line with xyzzy-12345"), (context.label_value, "a label with xyzzy-12345")]
+)
+def test_nor_in_a_text_of_a_label_or_a_line(monkeypatch, remember, text):
+    with monkeypatch.context() as during:
+
+        def redact(value):
+            _known.add("xyzzy-12345")
+            return value
+
+        during.setattr(context, "redact", redact)
+        assert remember(text) == text
+    assert "xyzzy" not in remember(text)

@@ -85,6 +85,23 @@ def test_a_text_that_was_harmless_is_not_once_its_value_is_known(known):
     assert redact("door opened by kingfisher7") == "door opened by [redacted]"
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("api_key: abcdef123456", "api_key: [redacted]"),
+        ("password=abcdef!x9 and on", "password=[redacted] and on"),
+        ("password=abcdef, next=1", "password=[redacted], next=1"),
+        ("the token=abcdef.", "the token=[redacted]."),
+        ("secret: 12abcdef34", "secret: [redacted]"),
+        ("password='abcdef34'", "password='[redacted]'"),
+    ],
+)
+def test_of_a_secret_that_begins_like_a_known_one_nothing_is_left(known, text, shown):
+    known.add("abcdef")
+    assert redact(text) == shown
+    assert redact(shown) == shown
+
+
 def test_any_number_of_known_values_is_found(known):
     values = [f"value{number:04d}of{number * 7919 % 10007}" for number in range(_known.MOST)]
     for value in values:

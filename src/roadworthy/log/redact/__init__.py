@@ -38,7 +38,6 @@ from roadworthy.log.redact.shapes import (
     without_signatures,
     without_tokens,
 )
-from roadworthy.log.redact.tricks import escaped, plain_form, unescaped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,11 +92,8 @@ def redact(text: str) -> str:  # noqa: C901, PLR0912 - one pass on the hot path:
     low = text.lower()
     raw = low.encode() if low.isascii() else low.encode("utf-8", "replace")
     classes = raw.translate(CLASSES).decode()  # a text: to look for one in bytes takes ten times as long
-    if ODD in classes and (plain := plain_form(text)) != text and (found := redact(plain)) != plain:
-        text, low = found, found.lower()
-    if "\\" in text and (lines := unescaped(text)) != text and (found := redact(lines)) != lines:
-        text = escaped(found, text)
-        low = text.lower()
+    if ODD in classes or "\\" in text:
+        text, low = _without_hidden(text, low, odd=ODD in classes)
     marked = MARK in classes
     if marked:
         if (
@@ -146,6 +142,18 @@ def redact(text: str) -> str:  # noqa: C901, PLR0912 - one pass on the hot path:
             _harmless.clear()
         _harmless.add(text)
     return text
+
+
+def _without_hidden(text: str, low: str, *, odd: bool) -> tuple[str, str]:
+    """Return ``text`` without what is found in it once it is as a reader takes it, and that in lower case."""
+    from roadworthy.log.redact.tricks import escaped, plain_form, unescaped  # its tables take as long as the rest of us
+
+    if odd and (plain := plain_form(text)) != text and (found := redact(plain)) != plain:
+        text, low = found, found.lower()
+    if "\\" in text and (lines := unescaped(text)) != text and (found := redact(lines)) != lines:
+        text = escaped(found, text)
+        low = text.lower()
+    return text, low
 
 
 def redact_value(key: str, value: object) -> str:

@@ -7,7 +7,10 @@ import os
 from roadworthy._clock import NS, monotonic_ns
 
 MOST = 5
-LONGEST_NS = NS // 5
+MOST_FILES = 4096
+"""Open files of one process that are looked at."""
+
+LONGEST_NS = NS // 20
 _BESIDE = ("", "-wal", "-shm", "-journal")
 """What SQLite keeps beside a database, and holds open with it."""
 
@@ -15,7 +18,7 @@ _BESIDE = ("", "-wal", "-shm", "-journal")
 def holders(path: str, proc: str = "/proc") -> list[tuple[int, str]]:
     """Return pid and name of other processes that hold this database open, at most five; what is not seen is not told.
 
-    Empty where there is no ``/proc``. Gives up after a fifth of a second. Never raises.
+    Empty where there is no ``/proc``. Gives up after 50 ms: this may be a thread that others wait for. Never raises.
     """
     wanted = {os.path.realpath(path) + end for end in _BESIDE}
     found: list[tuple[int, str]] = []
@@ -26,7 +29,7 @@ def holders(path: str, proc: str = "/proc") -> list[tuple[int, str]]:
         if monotonic_ns() > until or len(found) == MOST:
             break
         folder = f"{proc}/{pid}/fd"
-        if any(_target(f"{folder}/{number}") in wanted for number in _listed(folder)):
+        if any(_target(f"{folder}/{number}") in wanted for number in _listed(folder)[:MOST_FILES]):
             found.append((int(pid), _name(f"{proc}/{pid}/comm")))
     return found
 

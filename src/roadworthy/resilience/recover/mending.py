@@ -142,9 +142,9 @@ class LockedDatabase:
         self._connections[component] = connection
 
     def run(self, _error: BaseException, context: ErrorContext, tries: int, _now_ns: int) -> Repair:
-        """Set the connection's busy timeout, name who else has the file open, and say when to try again.
+        """Set the connection's busy timeout and say when to try again; without a connection only the latter.
 
-        Without a connection only the latter.
+        At the first try it is told who else has the file open.
         """
         pause = growing(tries, 0.05, 2.0, self._jitter())
         connection = context.extra.get("connection") or self._connections.get(context.component)
@@ -153,7 +153,7 @@ class LockedDatabase:
         if connection is None or not hasattr(connection, "execute"):
             return Repair(f"wait {pause:.2f} s", retry_after=pause)
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        detail = f"busy timeout is {BUSY_TIMEOUT_MS} ms{_held_by(connection)}"
+        detail = f"busy timeout is {BUSY_TIMEOUT_MS} ms{_held_by(connection) if tries == 1 else ''}"
         return Repair(detail, repaired=True, retry_after=pause)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from types import SimpleNamespace
 
 import pytest
 
+from roadworthy import _clock
 from roadworthy.app import sessions as package
-from roadworthy.app.sessions import SessionRefused, Sessions, wire
+from roadworthy.app.sessions import SessionRefused, Sessions, store, wire
 from roadworthy.app.sessions.core import hashed
 from roadworthy.errors import ConfigurationError, Exhausted
 from roadworthy.resilience import BadArgument
@@ -110,11 +112,12 @@ def test_what_json_cannot_say_is_not_sent(wrong):
         run(Sessions().send("s", wrong))
 
 
-def test_an_expired_token_is_refused():
+def test_an_expired_token_is_refused(monkeypatch):
     async def main():
-        sessions = Sessions(lifetime="1ms")
+        sessions = Sessions(lifetime="1m")
         made = await sessions.create()
-        await asyncio.sleep(0.01)
+        await sessions.open((await sessions.create()).token)
+        monkeypatch.setattr(store, "_clock", SimpleNamespace(monotonic=lambda: _clock.monotonic() + 60))
         with pytest.raises(SessionRefused, match="expired"):
             await sessions.open(made.token)
 
