@@ -209,7 +209,7 @@ class Operation:
         """Enter with context, sampled, for the first time in a process, while the table is full, or once more."""
         if _sampled and self._details is None:
             now = _now()
-            begun = sampling.tick(now)
+            begun = sampling.tick(now, self._recorder.turn)
             if now - begun == SKIPPED:
                 self._details = _SKIPPED
                 self._handle = 0
@@ -244,7 +244,7 @@ class Operation:
         if weighed:
             begun = weighed
         elif _sampled:
-            begun = sampling.tick(now)
+            begun = sampling.tick(now, recorder.turn)
         if begun < 0 and (now - begun) >> SHIFT == SKIP:
             self._handle = -1
         else:

@@ -54,7 +54,7 @@ _sink = hot.Histogram(sink_cell, HEADER_BYTES // 8, 0)
 class Recorder:
     """Where durations of one name go: a histogram for each outcome, bound to the arena at the first use."""
 
-    __slots__ = ("base", "cell", "d", "failures", "labels", "metric", "name", "number", "q", "record", "top")
+    __slots__ = ("base", "cell", "d", "failures", "labels", "metric", "name", "number", "q", "record", "top", "turn")
 
     def __init__(self, name: str, metric: str, labels: tuple[tuple[str, str], ...]) -> None:
         self.name = name
@@ -68,6 +68,7 @@ class Recorder:
         self.top = 0
         self.number = 0
         self.failures: dict[str, hot.Histogram] = {}
+        self.turn = sampling.turns(name)
 
     def slow(self, n: int) -> None:
         """Record a success that the fast path does not: bind first if need be; ``n`` may carry a weight above 2^56."""

@@ -33,9 +33,9 @@ every = 1
 """One of how many runs is recorded; 0 for none."""
 
 chosen = b"\0"
-"""Which of the next runs are: one of ``every`` in a row, at a place that was drawn.
+"""Which of the runs of one name are: one of ``every`` in a row, at a place that was drawn.
 
-Were it each n-th, a program that does two things in turns would be seen doing only one of them.
+So each name's count is right to ``every`` runs, and what happens in every n-th of them is not always, or never, seen.
 """
 
 DRAWN = 8192
@@ -47,13 +47,20 @@ slow_ns = SLOW_NS
 next_poll = 0
 """When the next duration that is not short looks at the control page."""
 
-turn = count().__next__
 _switches: list[Callable[[bool], object]] = []
 _now = monotonic_ns
 
 
-def tick(begun: int) -> int:
-    """Weigh a run while sampling is on: returns the start stamp less the weight in the bits above 2^56."""
+def turns(name: str) -> Callable[[], int]:
+    """Return what numbers the runs of one name, from a number of its own on: names that run once are drawn alike."""
+    return count(hash(name) & 0xFFFF).__next__
+
+
+def tick(begun: int, turn: Callable[[], int]) -> int:
+    """Weigh a run while sampling is on: returns the start stamp less the weight in the bits above 2^56.
+
+    ``turn`` numbers the runs of its name (:func:`turns`).
+    """
     try:
         if begun > next_poll:
             look(begun)

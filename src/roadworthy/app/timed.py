@@ -35,7 +35,7 @@ _COPIED = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__
 _BEGIN = """\
         _rw_t = _now()
         if on:
-            _rw_t = tick(_rw_t)
+            _rw_t = tick(_rw_t, _rw_turn)
 """
 _END = """\
         _rw_n = _now() - _rw_t
@@ -101,6 +101,7 @@ def _rw_make(_rw_fn, _rw_cell, _rw_slow_path, _rw_failed, _rw_trouble, _rw_bucke
     _rw_q = _rw_d = None
     _rw_base = _rw_sum = _rw_top = 0
     _rw_higher = _rw_slow_path.higher
+    _rw_turn = _rw_slow_path.turn
 
     def _rw_slow(n):
         nonlocal _rw_cell, _rw_q, _rw_d, _rw_base, _rw_sum, _rw_top

@@ -371,9 +371,18 @@ def test_what_takes_turns_is_sampled_alike(seen, tuned, every):
     for _ in range(2000):
         one()
         other()
-    ticks, tocks = seen.count("timed.tick"), seen.count("timed.tock")
-    assert ticks + tocks == pytest.approx(4000, abs=every)
-    assert 1000 < ticks < 3000
+    for name in ("timed.tick", "timed.tock"):
+        assert seen.count(name) == pytest.approx(2000, abs=every)
+
+
+def test_names_that_run_once_are_not_all_seen_or_all_passed_over(seen, tuned):
+    tuned({"sampling": {"performance": 0.1}})
+    for number in range(400):
+        with rw.operation(f"timed.once.{number % 200}"):
+            pass
+    runs = [seen.count("operation.duration", operation=f"timed.once.{number}") for number in range(200)]
+    # 40 of 400 are expected to be drawn, with a standard deviation of about 6.
+    assert 5 < sum(runs) / 10 < 100
 
 
 @pytest.mark.parametrize("kind", ["timed", "operation"])
